@@ -1,0 +1,1 @@
+"""Values: they know nothing of time, tasks, sockets or files."""

@@ -1,0 +1,89 @@
+"""What a peer can ask of a session, beside sending audio. Every wire protocol is translated into these."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from voicestack.core.history import Item
+from voicestack.core.ids import ItemId
+from voicestack.core.settings import ReplyOptions, SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Go on with these settings."""
+
+    settings: SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAudio:
+    """The utterance in the input buffer is complete."""
+
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearAudio:
+    """Forget the input buffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddItem:
+    """Put an item into the conversation. `after` None appends, "root" prepends."""
+
+    item: Item
+    after: ItemId | Literal["root"] | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItem:
+    """Take an item out of the conversation."""
+
+    item_id: ItemId
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveItem:
+    """Tell me the item as you know it."""
+
+    item_id: ItemId
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TruncateItem:
+    """Of this agent item only the first `audio_end_ms` were played."""
+
+    item_id: ItemId
+    audio_end_ms: int
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateReply:
+    """Answer now."""
+
+    options: ReplyOptions = ReplyOptions()
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReply:
+    """Stop answering."""
+
+    event_id: str | None = None
+
+
+Command = (
+    Configure
+    | CommitAudio
+    | ClearAudio
+    | AddItem
+    | DeleteItem
+    | RetrieveItem
+    | TruncateItem
+    | CreateReply
+    | CancelReply
+)

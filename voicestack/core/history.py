@@ -1,0 +1,155 @@
+"""The conversation as heard: what the user said, and what the user heard the agent say.
+
+The language model is given exactly this. An agent item grows with the frames that leave for the peer and
+shrinks again when the peer says how much of them was played.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from voicestack.core.ids import ItemId
+
+Role = Literal["system", "user", "agent"]
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message for a language model."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of the conversation.
+
+    Attributes:
+        id: Its name on the wire.
+        role: Whose words these are.
+        text: The words; None while the recogniser has not finished with them.
+        spoken: Whether it was said aloud (in either direction) rather than typed.
+        status: `incomplete` for a reply that was cut off.
+    """
+
+    id: ItemId
+    role: Role
+    text: str | None = ""
+    spoken: bool = False
+    status: ItemStatus = "completed"
+
+
+@dataclass(slots=True)
+class Speech:
+    """How the audio of one agent item carries its words: the end of each piece of text in played time."""
+
+    ends_ms: list[float] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    duration_ms: float = 0.0
+
+    def append(self, text: str, duration_ms: float) -> None:
+        """Add audio of `duration_ms` at whose end `text` has been said completely."""
+        self.duration_ms += duration_ms
+        if text:
+            self.ends_ms.append(self.duration_ms)
+            self.texts.append(text)
+
+    def heard_by(self, ms: float) -> str:
+        """The words that have been said to their end when `ms` of the audio have been played."""
+        return "".join(
+            text for end, text in zip(self.ends_ms, self.texts, strict=True) if end <= ms + 1e-6
+        ).strip()
+
+
+class History:
+    """The items of one conversation, in order. Owned by one session."""
+
+    def __init__(self) -> None:
+        self._items: dict[ItemId, Item] = {}
+        self._speech: dict[ItemId, Speech] = {}
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items.values())
+
+    def __contains__(self, item_id: ItemId) -> bool:
+        return item_id in self._items
+
+    def get(self, item_id: ItemId) -> Item | None:
+        """The item of that name, if there is one."""
+        return self._items.get(item_id)
+
+    def last_id(self) -> ItemId | None:
+        """The newest item's name."""
+        return next(reversed(self._items), None)
+
+    def add(self, item: Item, after: ItemId | Literal["root"] | None = None) -> ItemId | None:
+        """Put an item at the end, after the item named `after`, or first ("root").
+
+        Returns:
+            The name of the item before it, None when it is the first.
+
+        Raises:
+            KeyError: there is no item named `after`.
+        """
+        if after is None:
+            previous = self.last_id()
+            self._items[item.id] = item
+            return previous
+        if after != "root" and after not in self._items:
+            raise KeyError(after)
+        others = list(self._items.values())
+        at = 0 if after == "root" else [i.id for i in others].index(after) + 1
+        others.insert(at, item)
+        self._items = {i.id: i for i in others}
+        return others[at - 1].id if at else None
+
+    def remove(self, item_id: ItemId) -> None:
+        """Forget an item. Raises KeyError when there is none."""
+        del self._items[item_id]
+        self._speech.pop(item_id, None)
+
+    def say(self, item_id: ItemId, text: str, *, status: ItemStatus = "completed") -> Item:
+        """Set an item's words."""
+        item = replace(self._items[item_id], text=text, status=status)
+        self._items[item_id] = item
+        return item
+
+    def speech(self, item_id: ItemId) -> Speech:
+        """The audio of an agent item, made on first use."""
+        return self._speech.setdefault(item_id, Speech())
+
+    def spoken_ms(self, item_id: ItemId) -> float | None:
+        """How long the item's audio is, None when it has none."""
+        speech = self._speech.get(item_id)
+        return None if speech is None else speech.duration_ms
+
+    def cut(self, item_id: ItemId, heard_ms: float) -> Item:
+        """Keep of an agent item only what was heard in the first `heard_ms` of its audio."""
+        heard = self.speech(item_id).heard_by(heard_ms)
+        whole = "".join(self.speech(item_id).texts).strip()
+        status: ItemStatus = "completed" if heard == whole else "incomplete"
+        return self.say(item_id, heard, status=status)
+
+    def messages(self, instructions: str, unfinished: str = "") -> tuple[Message, ...]:
+        """What the language model is given.
+
+        Args:
+            instructions: The system prompt, left out when empty.
+            unfinished: Words of the user that are not in the history yet (a draft's guess).
+        """
+        out = [Message("system", instructions)] if instructions else []
+        for item in self._items.values():
+            if item.text:
+                _append_merged(out, Message(item.role, item.text))
+        if unfinished:
+            _append_merged(out, Message("user", unfinished))
+        return tuple(out)
+
+
+def _append_merged(out: list[Message], message: Message) -> None:
+    """Chat templates want roles to alternate; two utterances in a row are one message."""
+    if out and out[-1].role == message.role and message.role != "system":
+        message = Message(message.role, f"{out.pop().text} {message.text}")
+    out.append(message)

@@ -1,0 +1,97 @@
+"""The instants of a turn that matter, and what they say about where the time went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Mark(Enum):
+    """One instant of a turn, in the order in which they fall without speculation."""
+
+    SPEECH_END = "speech_end"
+    """Arrival of the frame with the last sample of speech: the VAD's decision minus its hangover."""
+    ENDPOINT = "endpoint"
+    """The decision that the user has finished."""
+    ASR_FINAL = "asr_final"
+    """The words that the reply was made of were there."""
+    LLM_SENT = "llm_sent"
+    LLM_FIRST_TOKEN = "llm_first_token"
+    TTS_FIRST_AUDIO = "tts_first_audio"
+    FIRST_SENT = "first_sent"
+    """The first sample of the reply left for the peer."""
+    FLUSHED = "flushed"
+    """Playout went silent: the reply's end, or the flush of a barge-in."""
+
+
+STAGES: tuple[tuple[str, Mark, Mark], ...] = (
+    ("endpoint", Mark.SPEECH_END, Mark.ENDPOINT),
+    ("asr", Mark.ENDPOINT, Mark.ASR_FINAL),
+    ("dispatch", Mark.ASR_FINAL, Mark.LLM_SENT),
+    ("llm", Mark.LLM_SENT, Mark.LLM_FIRST_TOKEN),
+    ("tts", Mark.LLM_FIRST_TOKEN, Mark.TTS_FIRST_AUDIO),
+    ("send", Mark.TTS_FIRST_AUDIO, Mark.FIRST_SENT),
+)
+"""Stage name, the mark it begins at, the mark it ends at. `tts` includes the wait for the first clause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stage of one turn, in milliseconds after SPEECH_END. Negative means before the user had finished.
+
+    `hidden_ms` is the part of it that passed before the endpoint was decided, and so cost the user nothing.
+    """
+
+    stage: str
+    start_ms: float
+    end_ms: float
+    hidden_ms: float
+
+    @property
+    def duration_ms(self) -> float:
+        """How long it took."""
+        return self.end_ms - self.start_ms
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMarks:
+    """The marks of one finished turn, monotonic nanoseconds. Some may be missing (a typed turn, say)."""
+
+    at_ns: Mapping[Mark, int] = field(default_factory=dict)
+    drafted: bool = False
+    interrupted: bool = False
+
+    def between_ms(self, start: Mark, end: Mark) -> float | None:
+        """Milliseconds from one mark to another, None when either is missing."""
+        if start not in self.at_ns or end not in self.at_ns:
+            return None
+        return (self.at_ns[end] - self.at_ns[start]) / 1e6
+
+    @property
+    def response_ms(self) -> float | None:
+        """What the user waited: from the last sample of speech to the first sample of the answer."""
+        return self.between_ms(Mark.SPEECH_END, Mark.FIRST_SENT)
+
+    def spans(self) -> list[Span]:
+        """The stages in order, for a waterfall. Empty for a turn that began without speech."""
+        if Mark.SPEECH_END not in self.at_ns:
+            return []
+        zero = self.at_ns[Mark.SPEECH_END]
+        decided = self.at_ns.get(Mark.ENDPOINT)
+        out: list[Span] = []
+        for stage, first, last in STAGES:
+            if first not in self.at_ns or last not in self.at_ns:
+                continue
+            start, end = self.at_ns[first], self.at_ns[last]
+            if stage == "asr" and end < start:  # settled words were final: no wait at all
+                start = end
+            hidden = 0 if decided is None or stage == "endpoint" else min(end, decided) - start
+            out.append(Span(stage, (start - zero) / 1e6, (end - zero) / 1e6, max(0, hidden) / 1e6))
+        return out
+
+    def hidden_ms(self) -> float:
+        """Work that was already done when the endpoint was decided, over all stages."""
+        return sum(span.hidden_ms for span in self.spans())
+
+    def work_ms(self) -> float:
+        """All work after the words were there, hidden or not."""
+        return sum(span.duration_ms for span in self.spans() if span.stage != "endpoint")

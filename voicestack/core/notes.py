@@ -1,0 +1,176 @@
+"""What a session tells its peer, beside audio. Every wire protocol translates these into its own messages.
+
+Order on one session: `UserStarted`, `UserStopped`, then the item (`ItemAdded` with text None), later
+`UserSaid`; `ReplyStarted`, text and audio, `ReplyEnded`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from voicestack.core.errors import VoiceStackError
+from voicestack.core.history import Item
+from voicestack.core.ids import ItemId, TurnId
+from voicestack.core.marks import TurnMarks
+from voicestack.core.settings import SessionSettings
+
+ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
+ReplyReason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one reply, as the LLM counted them (0 when it did not say), and audio in milliseconds."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    output_audio_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UserStarted:
+    """The user began to speak. `audio_start_ms` is media time and includes the prefix padding."""
+
+    item_id: ItemId
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserStopped:
+    """The user finished. `audio_end_ms` is media time and includes the silence that decided it."""
+
+    item_id: ItemId
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCommitted:
+    """The input buffer became the item; its `ItemAdded` follows."""
+
+    item_id: ItemId
+    previous_item_id: ItemId | None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCleared:
+    """The input buffer is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserHearing:
+    """What the utterance sounds like so far. May still change."""
+
+    item_id: ItemId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserSaid:
+    """The final words of the utterance. `audio_ms` is how much audio was transcribed."""
+
+    item_id: ItemId
+    text: str
+    audio_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserUnheard:
+    """The utterance could not be transcribed."""
+
+    item_id: ItemId
+    error: VoiceStackError
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAdded:
+    """An item entered the conversation."""
+
+    item: Item
+    previous_item_id: ItemId | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDeleted:
+    """An item left the conversation."""
+
+    item_id: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRetrieved:
+    """The item that was asked for."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTruncated:
+    """An agent item was cut to what was heard."""
+
+    item_id: ItemId
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The settings now in force."""
+
+    settings: SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """A committed reply begins; `item_id` is the agent item that it fills."""
+
+    turn: TurnId
+    item_id: ItemId
+    previous_item_id: ItemId | None
+    modality: Literal["audio", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """The reply is over, said to its end or not. `item` is its agent item as it now stands."""
+
+    turn: TurnId
+    item: Item
+    status: ReplyStatus
+    reason: ReplyReason | None = None
+    error: VoiceStackError | None = None
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMeasured:
+    """The ledger of a turn is closed."""
+
+    turn: TurnId
+    marks: TurnMarks
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something the peer asked for was refused; the session goes on."""
+
+    error: VoiceStackError
+    event_id: str | None = None
+
+
+Note = (
+    UserStarted
+    | UserStopped
+    | AudioCommitted
+    | AudioCleared
+    | UserHearing
+    | UserSaid
+    | UserUnheard
+    | ItemAdded
+    | ItemDeleted
+    | ItemRetrieved
+    | ItemTruncated
+    | Configured
+    | ReplyStarted
+    | ReplyEnded
+    | TurnMeasured
+    | Problem
+)

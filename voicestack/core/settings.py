@@ -1,0 +1,60 @@
+"""What one session is told to be: the part of its configuration that the peer may change while it runs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Modality = Literal["audio", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerVad:
+    """Silence-based end of turn, with the meaning the Realtime API gives it.
+
+    Attributes:
+        threshold: p_speech from which a window counts as speech, 0..1.
+        prefix_padding_ms: Audio before the detected start that still belongs to the utterance.
+        silence_duration_ms: Silence, in media time, that ends the utterance.
+        create_response: Answer by itself.
+        interrupt_response: Stop speaking when the user speaks.
+    """
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """The settings of a session.
+
+    Attributes:
+        instructions: The system prompt.
+        modality: Whether replies are spoken or written.
+        voice: A voice name of the TTS; unknown names mean its default.
+        speed: Speaking rate, 0.25..1.5, 1.0 is the voice's own.
+        turn_detection: None when the client commits turns by itself.
+        max_output_tokens: Longest reply in LLM tokens; None for the engine's limit.
+        show_transcripts: Tell the peer what was understood (`input_audio_transcription`).
+        language: BCP 47 code hint for the ASR; None to let it decide.
+    """
+
+    instructions: str = ""
+    modality: Modality = "audio"
+    voice: str = "default"
+    speed: float = 1.0
+    turn_detection: ServerVad | None = ServerVad()
+    max_output_tokens: int | None = None
+    show_transcripts: bool = True
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyOptions:
+    """What one `response.create` changes for its reply alone; None keeps the session's value."""
+
+    instructions: str | None = None
+    modality: Modality | None = None
+    voice: str | None = None
+    max_output_tokens: int | None = None

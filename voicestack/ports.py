@@ -1,0 +1,212 @@
+"""Every seam of the system on one page. Whatever has the right shape fits; there is nothing to inherit.
+
+Engines raise only `StageError`s. Closing a generator cancels the work behind it, on this machine or another.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from voicestack.core.audio import AudioFrame, SpokenFrame
+from voicestack.core.commands import Command
+from voicestack.core.history import Message
+from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.marks import TurnMarks
+from voicestack.core.notes import Note, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechWindow:
+    """The VAD's opinion of one window of audio.
+
+    `p_speech` is 0..1, `end_sample` the media time just after the window.
+    """
+
+    p_speech: float
+    end_sample: int
+
+
+class VadStream(Protocol):
+    """Voice activity of one session."""
+
+    def push(self, frame: AudioFrame) -> None:
+        """Take the next frame. Never waits; opinions come through the callback given to `Vad.open`."""
+        ...
+
+    def close(self) -> None:
+        """Forget the session. No opinion comes after this."""
+        ...
+
+
+class Vad(Protocol):
+    """Tells speech from everything else, for all sessions of the process."""
+
+    def open(self, on_window: Callable[[SpeechWindow], None]) -> VadStream:
+        """Begin a session. `on_window` is called from the event loop, in media order."""
+        ...
+
+
+class Pause:
+    """In a stream of audio: the user fell silent here; say what you have understood."""
+
+
+PAUSE = Pause()
+
+
+class Certainty(Enum):
+    """How far a transcript can be trusted."""
+
+    PARTIAL = "partial"  # may change at any time
+    SETTLED = "settled"  # the answer to a Pause: covers all audio before it
+    FINAL = "final"  # the utterance is over; the last thing a transcription yields
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The words of an utterance so far: all of them, not only the new ones."""
+
+    text: str
+    certainty: Certainty
+
+
+class Asr(Protocol):
+    """Turns one utterance into words while it is being spoken."""
+
+    def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+        """Yield partials, one SETTLED per Pause, and one FINAL when `sounds` ends.
+
+        Raises:
+            StageError: the recogniser is lost, overloaded or over its budget.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LlmRequest:
+    """One reply to generate.
+
+    Attributes:
+        session: Requests of one session share a prefix; an engine keeps it warm.
+        turn: For logs and for the fence against late answers.
+        messages: The conversation as heard, system prompt first.
+        max_tokens: Longest answer; None for the engine's limit.
+        draft: May be thrown away: serve it after requests that may not.
+    """
+
+    session: SessionId
+    turn: TurnId
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LlmDelta:
+    """A piece of the answer. The last one says why it ended and what it cost."""
+
+    text: str = ""
+    truncated: bool = False
+    usage: Usage | None = None
+
+
+class Llm(Protocol):
+    """Writes the agent's words."""
+
+    def reply(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
+        """Yield the answer as it is generated. Closing the generator aborts the request on the server.
+
+        Raises:
+            StageError: nothing, or nothing more, will come.
+        """
+        ...
+
+    async def prime(self, request: LlmRequest) -> None:
+        """Compute the prompt's KV so that a reply to a longer version of it starts sooner. Best effort.
+
+        Raises:
+            StageError: it was not done; the next `reply` still works, only later.
+        """
+        ...
+
+    def release(self, session: SessionId) -> None:
+        """The session is over; what was kept for it may go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """One phrase to say. `speed` 1.0 is the voice's own rate."""
+
+    text: str
+    voice: str = "default"
+    speed: float = 1.0
+
+
+class Tts(Protocol):
+    """Speaks the agent's words."""
+
+    @property
+    def rate_hz(self) -> int:
+        """Sample rate of everything that `speak` yields."""
+        ...
+
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[SpokenFrame, None]:
+        """Yield the phrase as frames of at most 40 ms, as soon as they exist, without leading silence.
+
+        The frames' texts, joined, are the phrase.
+
+        Raises:
+            StageError: the rest will not come.
+        """
+        ...
+
+
+class TransportSession(Protocol):
+    """One peer: a browser, a phone, a program."""
+
+    async def run(self, on_received: Callable[[AudioFrame | Command], None]) -> None:
+        """Deliver everything that the peer sends, in order, until it hangs up.
+
+        `on_received` does not wait, so nothing can change between a message and its effects.
+
+        Raises:
+            TransportLost: the peer vanished.
+        """
+        ...
+
+    def tell(self, note: Note) -> None:
+        """Say what happened. Never waits."""
+        ...
+
+    def play(self, turn: TurnId, frame: SpokenFrame) -> None:
+        """Send audio that is due now. Never waits."""
+        ...
+
+    def flush(self) -> None:
+        """Silence: drop everything that was sent and not yet played."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told the figures that operators look at."""
+
+    def turn_measured(self, marks: TurnMarks) -> None:
+        """A turn's ledger was closed."""
+        ...
+
+    def playout_sent(self, late_ns: int) -> None:
+        """A frame left for the peer, so much after it was due."""
+        ...
+
+    def barge_in(self, decision_to_flush_ns: int) -> None:
+        """The user interrupted; the time from the machine's decision to silence."""
+        ...
+
+    def draft_ended(self, *, won: bool) -> None:
+        """A draft was committed (won) or thrown away."""
+        ...
+
+    def stage_failed(self, stage: str, code: str) -> None:
+        """An engine raised."""
+        ...

@@ -1,0 +1,1 @@
+"""Who speaks, and what happens next: pure decisions."""
