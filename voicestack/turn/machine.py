@@ -41,12 +41,12 @@ from voicestack.turn.events import (
     WordsSettled,
 )
 from voicestack.turn.policy import Policy
-from voicestack.turn.state import Reply, Progress, State, User
+from voicestack.turn.state import Progress, Reply, State, User
 
 Step = tuple[State, tuple[Action, ...]]
 
 
-def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: C901, PLR0911 (it is a table)
+def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a table)
     """Return the next state and what to do now, in order."""
     match e:
         case SpeechStarted(utterance=utterance) if utterance > s.utterance:
