@@ -13,7 +13,7 @@ class Mark(Enum):
     ENDPOINT = "endpoint"
     """The decision that the user has finished."""
     ASR_FINAL = "asr_final"
-    """The words that the reply was made of were there."""
+    """The final words were there. A draft is sent to the LLM before this."""
     LLM_SENT = "llm_sent"
     LLM_FIRST_TOKEN = "llm_first_token"
     TTS_FIRST_AUDIO = "tts_first_audio"
@@ -23,20 +23,13 @@ class Mark(Enum):
     """Playout went silent: the reply's end, or the flush of a barge-in."""
 
 
-STAGES: tuple[tuple[str, Mark, Mark], ...] = (
-    ("endpoint", Mark.SPEECH_END, Mark.ENDPOINT),
-    ("asr", Mark.ENDPOINT, Mark.ASR_FINAL),
-    ("dispatch", Mark.ASR_FINAL, Mark.LLM_SENT),
-    ("llm", Mark.LLM_SENT, Mark.LLM_FIRST_TOKEN),
-    ("tts", Mark.LLM_FIRST_TOKEN, Mark.TTS_FIRST_AUDIO),
-    ("send", Mark.TTS_FIRST_AUDIO, Mark.FIRST_SENT),
-)
-"""Stage name, the mark it begins at, the mark it ends at. `tts` includes the wait for the first clause."""
+STAGES = ("endpoint", "asr", "dispatch", "llm", "tts", "send")
+"""The stages of a turn. `tts` includes the wait for the first clause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stage of one turn, in milliseconds after SPEECH_END. Negative means before the user had finished.
+    """One stage of one turn, in milliseconds after SPEECH_END.
 
     `hidden_ms` is the part of it that passed before the endpoint was decided, and so cost the user nothing.
     """
@@ -72,20 +65,31 @@ class TurnMarks:
         return self.between_ms(Mark.SPEECH_END, Mark.FIRST_SENT)
 
     def spans(self) -> list[Span]:
-        """The stages in order, for a waterfall. Empty for a turn that began without speech."""
-        if Mark.SPEECH_END not in self.at_ns:
+        """The stages in order, for a waterfall. Empty for a turn that began without speech.
+
+        A draft's LLM and TTS spans lie before, or across, the endpoint. What passed before it is hidden.
+        Waiting is never counted as work: `send` begins when the audio was there *and* allowed to leave.
+        """
+        at = self.at_ns
+        zero, decided = at.get(Mark.SPEECH_END), at.get(Mark.ENDPOINT)
+        if zero is None or decided is None:
             return []
-        zero = self.at_ns[Mark.SPEECH_END]
-        decided = self.at_ns.get(Mark.ENDPOINT)
+        allowed = max(at.get(Mark.ASR_FINAL, decided), decided)
+        audio = at.get(Mark.TTS_FIRST_AUDIO)
+        bounds = (
+            ("endpoint", zero, decided),
+            ("asr", decided, at.get(Mark.ASR_FINAL)),
+            ("dispatch", at.get(Mark.ASR_FINAL), at.get(Mark.LLM_SENT)),
+            ("llm", at.get(Mark.LLM_SENT), at.get(Mark.LLM_FIRST_TOKEN)),
+            ("tts", at.get(Mark.LLM_FIRST_TOKEN), audio),
+            ("send", None if audio is None else max(audio, allowed), at.get(Mark.FIRST_SENT)),
+        )
         out: list[Span] = []
-        for stage, first, last in STAGES:
-            if first not in self.at_ns or last not in self.at_ns:
-                continue
-            start, end = self.at_ns[first], self.at_ns[last]
-            if stage == "asr" and end < start:  # settled words were final: no wait at all
-                start = end
-            hidden = 0 if decided is None or stage == "endpoint" else min(end, decided) - start
-            out.append(Span(stage, (start - zero) / 1e6, (end - zero) / 1e6, max(0, hidden) / 1e6))
+        for stage, start, end in bounds:
+            if start is None or end is None or end < start:
+                continue  # not reached, or a draft was sent before the final words were there
+            hidden = 0 if stage == "endpoint" else max(0, min(end, decided) - start)
+            out.append(Span(stage, (start - zero) / 1e6, (end - zero) / 1e6, hidden / 1e6))
         return out
 
     def hidden_ms(self) -> float:
@@ -93,5 +97,5 @@ class TurnMarks:
         return sum(span.hidden_ms for span in self.spans())
 
     def work_ms(self) -> float:
-        """All work after the words were there, hidden or not."""
-        return sum(span.duration_ms for span in self.spans() if span.stage != "endpoint")
+        """All work on the answer up to its first audio, hidden or not."""
+        return sum(span.duration_ms for span in self.spans() if span.stage not in ("endpoint", "send"))

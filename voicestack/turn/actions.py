@@ -37,10 +37,17 @@ class StopReply:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryReply:
+    """The reply failed before anything was audible: begin it again, under the same name."""
+
+    turn: TurnId
+
+
+@dataclass(frozen=True, slots=True)
 class Apologise:
     """The reply cannot be finished: say so in one honest short sentence, as the rest of this reply."""
 
     turn: TurnId
 
 
-Action = StartReply | CommitReply | StopReply | Apologise
+Action = StartReply | CommitReply | StopReply | RetryReply | Apologise

@@ -126,4 +126,4 @@ Event = (
     | Tick
 )
 
-StopReason = Literal["turn_detected", "client_cancelled", "discarded", "retried"]
+StopReason = Literal["turn_detected", "client_cancelled", "discarded"]

@@ -23,7 +23,7 @@ What holds in every reachable state (`tests/property/test_machine.py`):
 from dataclasses import replace
 
 from voicestack.core.ids import TurnId, UtteranceId
-from voicestack.turn.actions import Action, Apologise, CommitReply, StartReply, StopReply
+from voicestack.turn.actions import Action, Apologise, CommitReply, RetryReply, StartReply, StopReply
 from voicestack.turn.events import (
     Event,
     ReplyAudible,
@@ -64,16 +64,17 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
         case WordsSettled(utterance=u, text=text) if u == s.utterance and s.user is User.PAUSED:
             return _draft(s, text, policy)
 
-        case SpeechEnded(at_ns=now, utterance=u) if u not in s.awaited and u >= s.utterance:
+        case SpeechEnded(at_ns=now, utterance=u) if u > s.ended and u >= s.utterance:
             deadline = s.wake_at_ns or now + policy.words_deadline_ns
             return replace(s, user=User.QUIET, utterance=u, awaited=(*s.awaited, u), wake_at_ns=deadline), ()
 
-        case WordsHeard(at_ns=now, utterance=u, text=text) if u in s.awaited:
+        case WordsHeard(at_ns=now, utterance=u, text=text) if u in s.awaited or u in s.overdue:
             return _answer(_hear(s, now, u, text, policy), policy)
 
         case Tick(at_ns=now) if s.wake_at_ns is not None and now >= s.wake_at_ns:
-            # Words that never came: the recogniser is lost. Answer what was understood.
-            return _answer(replace(s, awaited=(), wake_at_ns=None), policy)
+            # Words that do not come: answer what was understood, and take the others when they are there.
+            overdue = (*s.overdue, *s.awaited)
+            return _answer(replace(s, awaited=(), overdue=overdue, wake_at_ns=None), policy)
 
         case ReplyRequested():
             return _answer(replace(s, asked=True), policy)
@@ -103,6 +104,7 @@ def _hear(s: State, now_ns: int, utterance: UtteranceId, text: str, policy: Poli
         s,
         heard=join_words(s.heard, text),
         awaited=awaited,
+        overdue=tuple(u for u in s.overdue if u != utterance),
         wake_at_ns=now_ns + policy.words_deadline_ns if awaited else None,
     )
 
@@ -127,7 +129,8 @@ def _answer(s: State, policy: Policy) -> Step:
         return s, ()
     if not (s.asked or (s.heard and policy.create_reply)):
         return _drop_draft(s)
-    if s.reply and s.reply.progress is Progress.DRAFT and s.reply.words == s.heard:
+    drafted = s.reply is not None and s.reply.progress is Progress.DRAFT and not s.asked
+    if s.reply and drafted and s.reply.words == s.heard:
         committed = replace(s.reply, progress=Progress.THINKING)
         return _begun(s, committed), (CommitReply(committed.turn, s.heard),)
     s, stopped = _drop_draft(s)
@@ -145,12 +148,7 @@ def _recover(s: State, reply: Reply, retryable: bool, policy: Policy) -> Step:
     if reply.progress is Progress.DRAFT:  # nobody was promised anything
         return replace(s, reply=None), (StopReply(reply.turn, "discarded"),)
     if retryable and reply.progress is Progress.THINKING and reply.retries < policy.max_retries:
-        turn = TurnId(s.turn + 1)
-        again = Reply(turn, Progress.THINKING, reply.words, retries=reply.retries + 1)
-        return replace(s, reply=again, turn=turn), (
-            StopReply(reply.turn, "retried"),
-            StartReply(turn, reply.words),
-        )
+        return replace(s, reply=replace(reply, retries=reply.retries + 1)), (RetryReply(reply.turn),)
     if not reply.apologising:
         return replace(s, reply=replace(reply, apologising=True)), (Apologise(reply.turn),)
     return _answer(replace(s, reply=None), policy)  # even the apology failed

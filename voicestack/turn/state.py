@@ -40,7 +40,9 @@ class State:
     Attributes:
         user: What the user is doing.
         utterance: The newest utterance, 0 before the first.
+        ended: The newest utterance that has ended, 0 before the first.
         awaited: Utterances that have ended and whose words are still to come, oldest first.
+        overdue: Utterances whose words nobody waits for any more; they are welcome all the same.
         heard: What the user said since the last committed reply and nobody has answered yet.
         asked: The client asked for a reply that has not begun.
         reply: The live reply.
@@ -51,7 +53,9 @@ class State:
 
     user: User = User.QUIET
     utterance: UtteranceId = UtteranceId(0)
+    ended: UtteranceId = UtteranceId(0)
     awaited: tuple[UtteranceId, ...] = ()
+    overdue: tuple[UtteranceId, ...] = ()
     heard: str = ""
     asked: bool = False
     reply: Reply | None = None

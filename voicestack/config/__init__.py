@@ -1,0 +1,1 @@
+"""What the server is told before it starts: one frozen tree, with the source of every value."""

@@ -1,0 +1,33 @@
+"""What does the configuration mean to the turn machine and to a new session?"""
+
+from voicestack.config.schema import Config
+from voicestack.core.settings import ServerVad, SessionSettings
+from voicestack.turn.policy import Policy
+
+
+def policy_of(config: Config) -> Policy:
+    """How turns are taken, until the peer changes its turn detection."""
+    turn = config.turn
+    return Policy(
+        create_reply=turn.create_response,
+        interrupt_reply=turn.interrupt_response,
+        draft_replies=turn.draft_replies,
+        max_drafts=turn.max_drafts,
+        words_deadline_ns=turn.words_deadline_ms * 1_000_000,
+    )
+
+
+def settings_of(config: Config) -> SessionSettings:
+    """What a session is like until its peer says otherwise."""
+    turn = config.turn
+    return SessionSettings(
+        instructions=config.session.instructions,
+        voice=config.session.voice,
+        turn_detection=ServerVad(
+            threshold=turn.threshold,
+            prefix_padding_ms=turn.prefix_padding_ms,
+            silence_duration_ms=turn.silence_duration_ms,
+            create_response=turn.create_response,
+            interrupt_response=turn.interrupt_response,
+        ),
+    )

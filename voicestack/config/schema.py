@@ -1,0 +1,272 @@
+"""What can be configured, what is it by default, and why? One frozen tree, a section per part of the server.
+
+The text under each key says its unit and where its default comes from. Keys of sections that an engine does
+not use are checked all the same, so that a profile can be changed with one `--set`.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def check_url(url: str) -> str:
+    """Let only plain addresses through: a key has a place of its own, where it is masked."""
+    if url and not re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", url):
+        raise PydanticCustomError("address", "should be http(s)://host:port/path with no user or password")
+    return url
+
+
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Ms = Annotated[int, Field(ge=0, le=600_000)]
+Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+HttpUrl = Annotated[str, AfterValidator(check_url)]
+"""Empty, or an address."""
+
+INSTRUCTIONS = """\
+You are a friendly voice assistant. The user hears your answer; nobody reads it.
+Answer in one or two short, plain sentences.
+Use everyday words. No lists, no headings, no markdown, no emoji."""
+
+ANSWERS = (
+    "That is a good question, and the answer is quite simple.",
+    "Of course. Let me think about that for a moment, and then tell you more.",
+    "Yes, I believe that it is so.",
+)
+
+TEXTS = ("what can you do for me today", "tell me something about the sea", "is it going to rain tomorrow")
+
+
+class ServerSection(BaseModel):
+    """Where to listen, and what a peer may cost."""
+
+    model_config = STRICT
+
+    host: str = "127.0.0.1"
+    """Only this machine, because the server has no log-in of its own."""
+    port: Port = 8080
+    """0 takes any free port."""
+    max_sessions: Count = 64
+    """More are refused with 503 or WS close 1013. One core is meant to sustain 60."""
+    max_message_bytes: int = Field(default=20_971_520, ge=65_536)
+    """Largest client message. Realtime API: an append holds up to 15 MiB of audio, 20 MiB as base64."""
+    write_buffer_limit_bytes: int = Field(default=1_048_576, ge=65_536)
+    """A peer with more unread than this is closed: 16 s of PCM16 at 24 kHz as base64, so it does not read."""
+    session_limit_s: int = Field(default=3600, ge=1)
+    """Longest session. The Realtime API's limit is 60 minutes."""
+    shutdown_grace_s: float = Field(default=10.0, ge=0, le=600)
+    """Time that calls have to end after SIGTERM; the default of `docker stop` until it kills."""
+
+
+class SessionSection(BaseModel):
+    """What a session is like until its peer says otherwise."""
+
+    model_config = STRICT
+
+    instructions: str = INSTRUCTIONS
+    """The system prompt. Small models keep to a few short rules only."""
+    voice: str = "default"
+    """A voice name of the TTS."""
+    apology: str = "Sorry, I lost my train of thought. Could you say that again?"
+    """Said when a reply cannot be finished. Must not be long: it is the answer to a failure."""
+    lead_ms: Ms = 120
+    """Audio is sent so far ahead of being played: six frames of 20 ms may be late before a gap is heard."""
+    queue_ms: Ms = Field(default=400, ge=20)
+    """Audio held between TTS and peer at most; the only backpressure."""
+
+
+class TurnSection(BaseModel):
+    """When the user starts and stops, and what is done about it."""
+
+    model_config = STRICT
+
+    threshold: float = Field(default=0.5, ge=0.0, le=1.0)
+    """p_speech from which a window is speech. Realtime API `server_vad`."""
+    prefix_padding_ms: Ms = Field(default=300, le=5_000)
+    """Audio before the start that belongs to the utterance. Realtime API `server_vad`."""
+    silence_duration_ms: Ms = Field(default=500, ge=64, le=10_000)
+    """Silence that ends an utterance. Realtime API `server_vad`; 200 is twice as quick and cuts more off."""
+    soft_end_ms: Ms = Field(default=96, ge=32, le=2_000)
+    """Silence after which a draft begins: three windows of Silero VAD (32 ms each)."""
+    min_speech_ms: Ms = Field(default=64, le=2_000)
+    """Shorter sounds are clicks: two windows of Silero VAD."""
+    create_response: bool = True
+    """Answer when the user has finished."""
+    interrupt_response: bool = True
+    """Stop speaking when the user speaks."""
+    draft_replies: bool = True
+    """Begin to answer at a soft end, before it is certain that the user has finished."""
+    max_drafts: int = Field(default=3, ge=0, le=100)
+    """Drafts per turn at most. LiveKit's `max_tries` for preemptive generation."""
+    words_deadline_ms: Ms = Field(default=3_000, ge=100)
+    """Longest wait for the words of an utterance that has ended; then what was understood is answered."""
+    stall_ms: Ms = Field(default=1_000, ge=100)
+    """Audio that stops coming in mid-utterance for so long has ended it. Twice the longest silence above."""
+
+
+class VadSection(BaseModel):
+    """Which voice activity detector."""
+
+    model_config = STRICT
+
+    engine: Literal["silero", "energy"] = "silero"
+    """`energy` takes whatever is loud for speech; for tests."""
+
+
+class AsrSection(BaseModel):
+    """Which speech recogniser."""
+
+    model_config = STRICT
+
+    engine: Literal["pocketsphinx", "scripted"] = "pocketsphinx"
+    workers_min: Count = 1
+    """Decoder processes that are always there."""
+    workers_max: Count = 4
+    """Decoder processes at most; started when they are needed."""
+    texts: Texts = TEXTS
+    """What the scripted recogniser hears, in turn."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "AsrSection":
+        if self.workers_max < self.workers_min:
+            raise blame(
+                "workers_max",
+                "should not be less than asr.workers_min",
+                self.workers_max,
+                because=["workers_min"],
+            )
+        return self
+
+
+class LlmSection(BaseModel):
+    """Which language model, and how it is asked."""
+
+    model_config = STRICT
+
+    engine: Literal["llama_server", "openai", "scripted"] = "llama_server"
+    """`openai` is any server with that API: vLLM, llama.cpp on another machine, a hosted one."""
+    url: HttpUrl = ""
+    """Where the API is, up to and including /v1. For `openai` only."""
+    model: str = ""
+    """The model's name at the API (`openai`), or the path of a GGUF file; empty for SmolLM2-135M-Instruct."""
+    api_key: SecretStr = SecretStr("")
+    """Better set as VOICESTACK__LLM__API_KEY than in a file."""
+    binary: str = ""
+    """Path of llama-server; empty for the one that `make run` builds."""
+    slots: Count = 4
+    """Conversations whose prefix stays in llama-server's KV cache."""
+    context_tokens: int = Field(default=2_048, ge=256)
+    """Longest conversation per slot. SmolLM2 is trained on 8192; 2048 are about 20 short turns."""
+    threads: int = Field(default=0, ge=0, le=1_024)
+    """CPU threads of llama-server; 0 takes what it finds best."""
+    max_tokens: int = Field(default=80, ge=1)
+    """Longest answer: about 60 words, 20 seconds of speech."""
+    temperature: float = Field(default=0.2, ge=0.0, le=2.0)
+    """SmolLM2-135M-Instruct's model card."""
+    top_p: float = Field(default=0.9, gt=0.0, le=1.0)
+    """SmolLM2-135M-Instruct's model card."""
+    repeat_penalty: float = Field(default=1.1, ge=0.5, le=2.0)
+    """Keeps a 135M model from going in circles. llama.cpp's long-time default."""
+    first_token_ms: Ms = Field(default=2_500, ge=1)
+    """Longest wait for the first token; more than a cold prompt takes on two cores."""
+    token_gap_ms: Ms = Field(default=2_000, ge=1)
+    """Longest wait between two tokens; then the server has hung."""
+    prime: bool = True
+    """Compute the prompt's KV while the user still speaks."""
+    answers: Texts = ANSWERS
+    """What the scripted model says, in turn."""
+
+    @model_validator(mode="after")
+    def _has_address(self) -> "LlmSection":
+        for key, value in (("url", self.url), ("model", self.model)):
+            if self.engine == "openai" and not value:
+                raise blame(key, "is needed when llm.engine is 'openai'", value, because=["engine"])
+        return self
+
+
+class TtsSection(BaseModel):
+    """Which voice."""
+
+    model_config = STRICT
+
+    engine: Literal["espeak", "scripted"] = "espeak"
+    voice: str = "en-us"
+    """What the voice `default` means: a voice of the engine."""
+    rate_wpm: int = Field(default=170, ge=80, le=450)
+    """Words a minute at speed 1.0. eSpeak NG's own default is 175; it is easier to follow a little slower."""
+
+
+class BudgetSection(BaseModel):
+    """How long the user may wait: from the last sample of speech to the first of the answer.
+
+    A stage's share is what it may add on the critical path. Work that is hidden under the endpoint decision
+    costs nothing, so the shares of asr, llm and tts are what may be left over when the decision falls.
+    """
+
+    model_config = STRICT
+
+    turn_ms: Ms = Field(default=800, ge=1)
+    """Daily's figures for people: 500 ms is typical, 800 ms feels unnatural."""
+    readiness_turn_ms: Ms = Field(default=2_500, ge=1)
+    """The synthetic turn that must pass before /readyz says yes; it runs with everything cold."""
+    endpoint_ms: Ms = 550
+    """`turn.silence_duration_ms` and one and a half windows of VAD."""
+    asr_ms: Ms = 50
+    dispatch_ms: Ms = 5
+    llm_ms: Ms = 100
+    tts_ms: Ms = 75
+    send_ms: Ms = 20
+    """One frame."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "BudgetSection":
+        stages = [key for key in BudgetSection.model_fields if key not in ("turn_ms", "readiness_turn_ms")]
+        stages_ms = sum(getattr(self, key) for key in stages)
+        if stages_ms > self.turn_ms:
+            message = f"should not be less than its stages together ({stages_ms})"
+            raise blame("turn_ms", message, self.turn_ms, because=stages)
+        return self
+
+
+class TelemetrySection(BaseModel):
+    """What is written down."""
+
+    model_config = STRICT
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """No level but `debug` shows what anybody said."""
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """`auto`: text on a terminal, JSON lines elsewhere."""
+    record_dir: str = ""
+    """Where each call's events go, as JSON lines for `voicestack replay`; empty for nowhere."""
+    record_words: bool = False
+    """Keep the user's words in the recordings; otherwise placeholders."""
+
+
+class Config(BaseModel):
+    """All of it."""
+
+    model_config = STRICT
+
+    profile: str = "custom"
+    """A name for logs and metrics."""
+    server: ServerSection = ServerSection()
+    session: SessionSection = SessionSection()
+    turn: TurnSection = TurnSection()
+    vad: VadSection = VadSection()
+    asr: AsrSection = AsrSection()
+    llm: LlmSection = LlmSection()
+    tts: TtsSection = TtsSection()
+    budget: BudgetSection = BudgetSection()
+    telemetry: TelemetrySection = TelemetrySection()
+
+
+def blame(key: str, message: str, value: object, *, because: Sequence[str]) -> PydanticCustomError:
+    """An error of a whole section: `key` cannot be as it is, because others are as they are."""
+    about = {"message": message, "key": key, "value": value, "because": because}
+    return PydanticCustomError("section", "{message}", about)

@@ -1,0 +1,230 @@
+"""How does a helper process stay alive exactly as long as we do?
+
+Started through `tether`, so that it dies with us even after kill -9; started again when it dies first.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from voicestack.aio.clock import Clock
+from voicestack.aio.scope import Scope
+from voicestack.core.errors import Stage, StageError, StageUnavailable
+
+FIRST_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 10.0
+HEALTHY_NS = 60_000_000_000
+"""A child that was usable for so long is started again as if it had never failed."""
+START_LIMIT_S = 60.0
+"""Loading a model from a slow disk may take long; a child that hangs must not hang for ever."""
+STOP_GRACE_S = 3.0
+STDERR_GRACE_S = 0.5
+"""After a death the rest of stderr is here at once, unless somebody else inherited the pipe."""
+TAIL_LINES = 20
+MAX_LINE_CHARS = 400
+
+_TETHER = str(Path(__file__).with_name("tether.py"))
+
+
+class Child:
+    """One supervised process.
+
+    It runs in a session of its own: Ctrl-C in a terminal reaches us alone, and we end it in order. The
+    process must be started by the thread that lives longest (Linux sends the death signal when the
+    *thread* ends), so run the event loop in the main thread.
+
+    Args:
+        command: Program and arguments; found through PATH.
+        name: For logs and errors.
+        stage: What stops working when it is gone.
+        clock: Measures how long it was healthy.
+        probe: Returns when the process can be used; raises OSError, TimeoutError or StageError if it
+            never will. It may talk to the process's pipes. Cancelled when the process dies.
+        pipes: Give the process pipes as stdin and stdout; without, both are /dev/null.
+        env: Environment; None for ours.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        name: str,
+        stage: Stage,
+        clock: Clock,
+        probe: Callable[[asyncio.subprocess.Process], Awaitable[None]],
+        pipes: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.stage: Stage = stage
+        self.n_restarts = 0
+        self._command = tuple(command)
+        self._clock = clock
+        self._probe = probe
+        self._pipes = pipes
+        self._env = env
+        self._log = logging.getLogger(f"voicestack.child.{name}")
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._on_exit: list[Callable[[str], None]] = []
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready_ns: int | None = None
+        self._settled = asyncio.Event()
+        self._reason = "it has not been started"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be used now."""
+        return self._ready_ns is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while it lives."""
+        return None if self._process is None else self._process.pid
+
+    def on_exit(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the reason, from the event loop, whenever the process died or was stopped."""
+        self._on_exit.append(callback)
+
+    async def ready(self, within_ns: int) -> asyncio.subprocess.Process:
+        """Wait until the process can be used, across restarts.
+
+        Raises:
+            StageUnavailable: it cannot be used within `within_ns`, or not at all any more.
+        """
+        if not self.is_ready:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_ns / 1e9):
+                    await self._settled.wait()
+        if self._process is None or not self.is_ready:
+            raise StageUnavailable(f"{self.name} is not running: {self._reason}", stage=self.stage)
+        return self._process
+
+    async def run(self) -> None:
+        """Keep the process running until cancelled; then end it (SIGTERM, a bounded wait, SIGKILL)."""
+        n_failures = 0
+        self._settled.clear()
+        try:
+            while True:
+                was_healthy_ns = await self._live()
+                n_failures = 0 if was_healthy_ns >= HEALTHY_NS else n_failures
+                await asyncio.sleep(backoff_s(n_failures))
+                n_failures += 1
+                self.n_restarts += 1
+        finally:
+            self._settled.set()  # nothing will change any more: do not let anybody wait
+
+    async def _live(self) -> int:
+        """One life of the process, from start to death. Returns for how many ns it was usable."""
+        self._tail.clear()
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            self._reason = f"it could not be started: {error}"
+            self._log.error("%s: %s", self.name, self._reason)
+            return 0
+        self._process = process
+        try:
+            async with Scope() as scope:
+                stderr = scope.start(self._follow(process), name=f"{self.name}-stderr")
+                scope.start(self._wait_usable(process), name=f"{self.name}-probe")
+                healthy_ns = self._went_down(_describe(await process.wait()))
+                await asyncio.wait([stderr], timeout=STDERR_GRACE_S)
+        finally:
+            if self._process is process:
+                self._went_down("it was stopped")
+            await _end(process)
+        if healthy_ns == 0:
+            self._reason += " before it was ready: " + " | ".join(self._tail)
+        self._log.error("%s: %s", self.name, self._reason)
+        return healthy_ns
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        # -I -S: the tether needs nothing but the standard library, and starts in about 15 ms.
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", _TETHER, str(os.getpid()), "--", *self._command),
+            stdin=pipe if self._pipes else null,
+            stdout=pipe if self._pipes else null,
+            stderr=pipe,
+            env=self._env,
+            start_new_session=True,
+        )
+
+    async def _wait_usable(self, process: asyncio.subprocess.Process) -> None:
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                await self._probe(process)
+        except (OSError, TimeoutError, EOFError, StageError) as error:
+            self._tail.append(f"probe: {error or type(error).__name__}")
+            with suppress(ProcessLookupError):
+                process.kill()
+            return
+        if process.returncode is None:
+            self._ready_ns = self._clock.now_ns()
+            self._settled.set()
+            self._log.info("%s is ready (pid %d)", self.name, process.pid)
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        """Pass stderr on to the log, line by line, and remember its end."""
+        assert process.stderr is not None
+        rest = b""
+        while data := await process.stderr.read(65_536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._note(line)
+            if len(rest) > MAX_LINE_CHARS:
+                self._note(rest)
+                rest = b""
+        self._note(rest)
+
+    def _note(self, line: bytes) -> None:
+        text = line.decode(errors="replace").strip()[:MAX_LINE_CHARS]
+        if text:
+            self._tail.append(text)
+            self._log.debug("%s", text)
+
+    def _went_down(self, reason: str) -> int:
+        """Say at once that it is gone. Returns for how many ns it was usable."""
+        healthy_ns = 0 if self._ready_ns is None else self._clock.now_ns() - self._ready_ns
+        self._process, self._ready_ns, self._reason = None, None, reason
+        self._settled.clear()
+        for callback in self._on_exit:
+            callback(reason)
+        return healthy_ns
+
+
+def backoff_s(n_failures: int) -> float:
+    """How long to wait after one more failure: 0.1 s, doubled by every failure before it, at most 10 s."""
+    return float(min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(n_failures, 16)))
+
+
+def _describe(code: int) -> str:
+    if code >= 0:
+        return f"it exited with status {code}"
+    try:
+        return f"it was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was ended by signal {-code}"
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the process if it still runs. A second cancellation kills it at once."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_GRACE_S):
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -1,0 +1,113 @@
+"""How is one entry of the conversation written on the wire, and what does a client's item mean?"""
+
+from collections.abc import Callable
+from typing import Any
+
+from voicestack.core.errors import PeerProtocolError
+from voicestack.core.history import Item, ItemStatus, Role
+from voicestack.core.ids import ItemId
+from voicestack.realtime.checks import JsonObject, choice, listing, missing, record, shown, text
+
+ID_CHARS = 512
+"""Longest name a client may give. The API's own names have at most 32 characters, clients' may have more."""
+
+_WIRE_ROLES: dict[Role, str] = {"system": "system", "user": "user", "agent": "assistant"}
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "agent"}
+_PART_FIELDS: dict[Role, dict[str, str]] = {
+    "system": {"input_text": "text", "text": "text"},
+    "user": {"input_text": "text", "text": "text"},
+    "agent": {
+        "output_text": "text",
+        "text": "text",
+        "output_audio": "transcript",
+        "audio": "transcript",
+    },
+}
+"""Content parts that are words, and the field with the words. `text` and `audio` are beta names."""
+
+_message = record(
+    {
+        "id": text(at_least=1, at_most=ID_CHARS),
+        "role": choice(*_ROLES),
+        "content": listing(lambda part, _: part, at_most=1000),
+    },
+    required=("role", "content"),
+)
+
+
+def item_of(value: Any, path: str, new_id: Callable[[str], str]) -> Item:
+    """The item that a client wants in the conversation; `new_id` names it when the client has not.
+
+    Several parts are one text, a line each.
+
+    Raises:
+        PeerProtocolError: it is not a message made of words.
+    """
+    if not isinstance(value, dict) or value.get("type") is None:
+        missing(path if value is None else f"{path}.type")
+    if value["type"] != "message":
+        _refuse_type(value["type"], f"{path}.type")
+    fields: JsonObject = _message(value, path)
+    role = _ROLES[fields["role"]]
+    words = [_words(part, role, f"{path}.content[{at}]") for at, part in enumerate(fields["content"])]
+    return Item(ItemId(fields.get("id") or new_id("item")), role, "\n".join(words))
+
+
+def _words(part: Any, role: Role, path: str) -> str:
+    kinds = _PART_FIELDS[role]
+    kind = record({"type": text()}, required=("type",))(part, path)["type"]
+    if kind in ("input_audio", "input_image"):
+        raise PeerProtocolError(
+            f"Content of type '{kind}' is not supported by this server. Speech goes into the input audio "
+            "buffer, words into 'input_text'.",
+            code="invalid_value",
+            param=f"{path}.type",
+        )
+    choice(*kinds)(kind, f"{path}.type")
+    field = kinds[kind]
+    required = (field,) if field == "text" else ()
+    words: JsonObject = record({field: text()}, required=required)(part, path)
+    return str(words.get(field, ""))
+
+
+def _refuse_type(value: object, path: str) -> None:
+    if value in ("function_call", "function_call_output"):
+        what = "Function calls are not supported by this server: items must be of type 'message'."
+    else:
+        what = f"Invalid value: {shown(value)}. Supported values are: 'message'."
+    raise PeerProtocolError(what, code="invalid_value", param=path)
+
+
+def wire_item(item: Item, *, status: ItemStatus | None = None, show_transcript: bool = True) -> JsonObject:
+    """The item as the client sees it. Audio itself is not part of it.
+
+    Args:
+        item: The entry.
+        status: Shown instead of the item's own.
+        show_transcript: Whether the client may see what was understood of the user's speech.
+    """
+    part: JsonObject
+    words = item.text
+    if item.role == "user" and item.spoken:
+        part = {"type": "input_audio"}
+        if words is not None and show_transcript:
+            part["transcript"] = words
+    elif item.role != "agent":
+        part = {"type": "input_text", "text": words or ""}
+    elif item.spoken:
+        part = {"type": "output_audio", "transcript": words or ""}
+    else:
+        part = {"type": "output_text", "text": words or ""}
+    return wire_message(item.id, item.role, status or item.status, [part])
+
+
+def wire_message(item_id: ItemId, role: Role, status: ItemStatus, content: list[JsonObject]) -> JsonObject:
+    """A message item with this content."""
+    return {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": status,
+        "role": _WIRE_ROLES[role],
+        "content": content,
+    }

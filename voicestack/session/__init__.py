@@ -1,0 +1,1 @@
+"""One conversation: listening, deciding, answering, and keeping account of it."""

@@ -1,0 +1,114 @@
+"""What a session does when its peer asks for something that is not speech."""
+
+from typing import TYPE_CHECKING
+
+from voicestack.core.commands import (
+    AddItem,
+    CancelReply,
+    ClearAudio,
+    Command,
+    CommitAudio,
+    Configure,
+    CreateReply,
+    DeleteItem,
+    RetrieveItem,
+    TruncateItem,
+)
+from voicestack.core.errors import PeerProtocolError
+from voicestack.core.history import Item
+from voicestack.core.ids import ItemId
+from voicestack.core.notes import (
+    AudioCleared,
+    Configured,
+    ItemAdded,
+    ItemDeleted,
+    ItemRetrieved,
+    ItemTruncated,
+)
+
+if TYPE_CHECKING:
+    from voicestack.session.session import Session
+
+MIN_COMMIT_MS = 100
+"""OpenAI Realtime API: a commit needs at least 100 ms of audio."""
+
+TRUNCATE_SLACK_MS = 100
+"""Clients compute what was played with their own clocks; so much beyond the end means the end."""
+
+
+def obey(session: "Session", command: Command) -> None:
+    """Do what the peer asks for, and tell it.
+
+    Raises:
+        PeerProtocolError: it cannot be done; nothing was changed.
+    """
+    match command:
+        case Configure(settings=settings):
+            session.configure(settings)
+            session.tell(Configured(settings))
+        case CommitAudio():
+            _commit(session)
+        case ClearAudio():
+            session.ears.clear()
+            session.tell(AudioCleared())
+        case AddItem():
+            _add(session, command)
+        case DeleteItem(item_id=item_id):
+            _item(session, item_id, "item_delete_invalid_item_id")
+            session.history.remove(item_id)
+            session.tell(ItemDeleted(item_id))
+        case RetrieveItem(item_id=item_id):
+            session.tell(ItemRetrieved(_item(session, item_id, "item_retrieve_invalid_item_id")))
+        case TruncateItem():
+            _truncate(session, command)
+        case CreateReply(options=options):
+            session.request_reply(options)
+        case CancelReply():
+            session.cancel_reply()
+
+
+def _commit(session: "Session") -> None:
+    buffered_ms = session.ears.buffered_ms
+    if buffered_ms < MIN_COMMIT_MS:
+        raise PeerProtocolError(
+            "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio, "
+            f"but buffer only has {buffered_ms:.2f}ms of audio.",
+            code="input_audio_buffer_commit_empty",
+        )
+    session.ears.commit()
+
+
+def _add(session: "Session", command: AddItem) -> None:
+    if command.item.id in session.history:
+        raise PeerProtocolError(
+            f"Item with id '{command.item.id}' already exists.", code="invalid_value", param="item.id"
+        )
+    try:
+        previous = session.history.add(command.item, command.after)
+    except KeyError:
+        raise PeerProtocolError(
+            f"There is no item '{command.after}'.", code="invalid_value", param="previous_item_id"
+        ) from None
+    session.tell(ItemAdded(command.item, previous))
+
+
+def _truncate(session: "Session", command: TruncateItem) -> None:
+    item = _item(session, command.item_id, "item_truncate_invalid_item_id")
+    spoken_ms = session.history.spoken_ms(item.id)
+    if item.role != "agent" or not item.spoken or spoken_ms is None:
+        raise PeerProtocolError("Only model output audio messages can be truncated", code="invalid_value")
+    if command.audio_end_ms > spoken_ms + TRUNCATE_SLACK_MS:
+        raise PeerProtocolError(
+            f"Audio content of {round(spoken_ms)}ms is already shorter than {command.audio_end_ms}ms",
+            code="invalid_value",
+            param="audio_end_ms",
+        )
+    session.history.cut(item.id, min(command.audio_end_ms, spoken_ms))
+    session.tell(ItemTruncated(item.id, command.audio_end_ms))
+
+
+def _item(session: "Session", item_id: ItemId, code: str) -> Item:
+    item = session.history.get(item_id)
+    if item is None:
+        raise PeerProtocolError(f"There is no item '{item_id}'.", code=code, param="item_id")
+    return item

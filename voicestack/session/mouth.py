@@ -1,0 +1,154 @@
+"""How a session speaks: the one live reply, its task, and the playout that it goes through."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from voicestack.aio.clock import Clock
+from voicestack.aio.scope import Scope
+from voicestack.core.audio import SpokenFrame
+from voicestack.core.errors import StageError
+from voicestack.core.ids import ItemId, TurnId
+from voicestack.core.marks import Mark
+from voicestack.core.settings import Modality
+from voicestack.ports import Llm, LlmRequest, SpeechRequest, Tts
+from voicestack.session.playout import Playout
+from voicestack.session.reply import Line, Outcome, speak_phrase, speak_reply, write_reply
+
+
+@dataclass(slots=True)
+class LiveReply:
+    """The reply that is being made. It becomes part of the conversation when it is committed."""
+
+    turn: TurnId
+    item_id: ItemId
+    modality: Modality
+    voice: SpeechRequest
+    request: LlmRequest
+    outcome: Outcome = field(default_factory=Outcome)
+    committed: bool = False
+    n_frames: int = 0
+    task: asyncio.Task[None] | None = None
+    error: StageError | None = None
+
+
+class Speaker(Protocol):
+    """Whoever the mouth speaks for."""
+
+    def on_frame(self, live: LiveReply, frame: SpokenFrame) -> None:
+        """The frame is due: let the peer have it."""
+        ...
+
+    def on_said(self, live: LiveReply) -> None:
+        """The reply, or the apology in its place, has been played to its end."""
+        ...
+
+    def on_failed(self, live: LiveReply, error: StageError) -> None:
+        """The reply broke off; what was queued still plays."""
+        ...
+
+
+class Mouth:
+    """Makes replies and plays them, one at a time.
+
+    Args:
+        llm: Writes the words.
+        tts: Says them.
+        clock: For pacing.
+        scope: Owns the reply's task.
+        speaker: Is told how it goes.
+        stamp: Writes a mark of a turn, now.
+        lead_ms: See `Playout`.
+        queue_ms: See `Playout`.
+        on_sent: See `Playout`.
+    """
+
+    def __init__(  # noqa: PLR0913 (it is wired in one place)
+        self,
+        llm: Llm,
+        tts: Tts,
+        *,
+        clock: Clock,
+        scope: Scope,
+        speaker: Speaker,
+        stamp: Callable[[TurnId, Mark], None],
+        lead_ms: float,
+        queue_ms: float,
+        on_sent: Callable[[int], None],
+    ) -> None:
+        self._scope, self._speaker = scope, speaker
+        self._playout = Playout(
+            clock, self._send, rate_hz=tts.rate_hz, lead_ms=lead_ms, queue_ms=queue_ms, on_sent=on_sent
+        )
+        self._line = Line(llm, tts, self._playout, stamp)
+        self.live: LiveReply | None = None
+
+    def start(self, live: LiveReply) -> None:
+        """Begin to make the reply, with the gate closed."""
+        self.live = live
+        self._playout.begin(live.turn)
+        live.task = self._scope.start(self._reply(live), name=f"reply-{live.turn}")
+
+    def open(self, live: LiveReply) -> None:
+        """The reply may be heard."""
+        live.committed = True
+        self._playout.open_gate(live.turn)
+
+    def retry(self, live: LiveReply) -> None:
+        """Begin the reply, of which nothing was heard, once more."""
+        live.outcome, live.error = Outcome(), None
+        self.start(live)
+        self.open(live)
+
+    def apologise(self, live: LiveReply, apology: str) -> None:
+        """Say the apology instead of the rest of the reply."""
+        live.task = self._scope.start(self._apology(live, apology), name=f"apology-{live.turn}")
+
+    def stop(self, live: LiveReply) -> float:
+        """Fall silent at once; the work behind the reply ends by itself.
+
+        Returns:
+            How much of the reply the peer has played, in milliseconds, by its pace.
+        """
+        heard_ms = self._playout.flush()
+        if live.task is not None:
+            live.task.cancel()
+        self.live = None
+        return heard_ms
+
+    def close(self) -> None:
+        """The session is over."""
+        self._playout.flush()
+
+    async def _reply(self, live: LiveReply) -> None:
+        try:
+            if live.modality == "audio":
+                await speak_reply(self._line, live.request, live.voice, live.outcome)
+            else:
+                await write_reply(self._line, live.request, live.outcome)
+        except StageError as error:
+            live.error = error
+            self._speaker.on_failed(live, error)
+        else:
+            self._said(live)
+
+    async def _apology(self, live: LiveReply, apology: str) -> None:
+        try:
+            if live.modality == "audio":
+                await speak_phrase(self._line, live.turn, apology, live.voice, join=live.n_frames > 0)
+            await self._playout.drained(live.turn)
+        except StageError as error:
+            live.error = error
+        self._said(live)
+
+    def _said(self, live: LiveReply) -> None:
+        self.live = None
+        self._speaker.on_said(live)
+
+    def _send(self, turn: TurnId, frame: SpokenFrame) -> None:
+        live = self.live
+        assert live is not None
+        assert live.turn == turn
+        live.n_frames += 1
+        self._speaker.on_frame(live, frame)

@@ -1,0 +1,98 @@
+"""How an answer is made: LLM -> phrases -> TTS -> playout, as nested async generators.
+
+Cancelling the task that runs `speak_reply` closes the generators inside out, which aborts the remote work.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from voicestack.core.audio import NO_AUDIO, SpokenFrame
+from voicestack.core.ids import TurnId
+from voicestack.core.marks import Mark
+from voicestack.core.notes import Usage
+from voicestack.core.phrases import Phrases, speakable
+from voicestack.ports import Llm, LlmDelta, LlmRequest, SpeechRequest, Tts
+from voicestack.session.playout import Playout
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is known of a reply's text when it is over."""
+
+    truncated: bool = False
+    usage: Usage = field(default_factory=Usage)
+    n_deltas: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The way from a session's engines to its peer."""
+
+    llm: Llm
+    tts: Tts
+    playout: Playout
+    stamp: Callable[[TurnId, Mark], None]
+
+
+async def speak_reply(line: Line, request: LlmRequest, voice: SpeechRequest, outcome: Outcome) -> None:
+    """Say what the LLM writes. Returns when it has been played.
+
+    Raises:
+        StageError: the LLM or the TTS failed; what was queued still plays.
+    """
+    line.stamp(request.turn, Mark.LLM_SENT)
+    async with (
+        aclosing(line.llm.reply(request)) as deltas,
+        aclosing(_texts(line, request.turn, deltas, outcome)) as texts,
+        aclosing(_phrases(texts)) as phrases,
+    ):
+        first = True
+        async for phrase in phrases:
+            await speak_phrase(line, request.turn, phrase, voice, join=not first)
+            first = False
+    await line.playout.drained(request.turn)
+
+
+async def write_reply(line: Line, request: LlmRequest, outcome: Outcome) -> None:
+    """Send what the LLM writes as text. Raises StageError as `speak_reply` does."""
+    line.stamp(request.turn, Mark.LLM_SENT)
+    async with (
+        aclosing(line.llm.reply(request)) as deltas,
+        aclosing(_texts(line, request.turn, deltas, outcome)) as texts,
+    ):
+        async for text in texts:
+            await line.playout.put(request.turn, SpokenFrame(NO_AUDIO, text))
+    await line.playout.drained(request.turn)
+
+
+async def speak_phrase(line: Line, turn: TurnId, phrase: str, voice: SpeechRequest, *, join: bool) -> None:
+    """Say one phrase. `join` puts a space before it, as it follows another one."""
+    request = SpeechRequest(speakable(phrase), voice.voice, voice.speed)
+    async with aclosing(line.tts.speak(request)) as frames:
+        async for frame in frames:
+            line.stamp(turn, Mark.TTS_FIRST_AUDIO)
+            spaced = join and bool(frame.text)
+            join = join and not spaced
+            await line.playout.put(turn, SpokenFrame(frame.pcm, f" {frame.text}") if spaced else frame)
+
+
+async def _texts(
+    line: Line, turn: TurnId, deltas: AsyncIterator[LlmDelta], outcome: Outcome
+) -> AsyncGenerator[str, None]:
+    async for delta in deltas:
+        if delta.text:
+            line.stamp(turn, Mark.LLM_FIRST_TOKEN)
+            outcome.n_deltas += 1
+            yield delta.text
+        outcome.truncated = outcome.truncated or delta.truncated
+        outcome.usage = delta.usage or outcome.usage
+
+
+async def _phrases(texts: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+    phrases = Phrases()
+    async for text in texts:
+        for phrase in phrases.push(text):
+            yield phrase
+    for phrase in phrases.end():
+        yield phrase

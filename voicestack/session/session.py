@@ -1,0 +1,375 @@
+"""One conversation: who decides is `turn/machine.py`, who does it is this.
+
+`Session` owns the state, the scope and the only handle of the reply task. `_feed` decides and acts with no
+await in between, so nothing can change under a decision.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from voicestack.aio.clock import Clock, Timer
+from voicestack.aio.scope import Scope
+from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, SpokenFrame, samples_to_ms
+from voicestack.core.commands import Command
+from voicestack.core.errors import PeerProtocolError, StageError
+from voicestack.core.history import History, Item, ItemStatus
+from voicestack.core.ids import ItemId, SessionId, TurnId, UtteranceId
+from voicestack.core.marks import Mark
+from voicestack.core.notes import (
+    AudioCommitted,
+    ItemAdded,
+    Note,
+    Problem,
+    ReplyEnded,
+    ReplyReason,
+    ReplyStarted,
+    ReplyStatus,
+    TurnMeasured,
+    UserHearing,
+    UserSaid,
+    UserStarted,
+    UserStopped,
+    UserUnheard,
+)
+from voicestack.core.settings import ReplyOptions, SessionSettings
+from voicestack.ports import LlmRequest, Observer, SpeechRequest, TransportSession
+from voicestack.session.desk import obey
+from voicestack.session.ears import Ears, SpeechEvent
+from voicestack.session.ledger import Ledger
+from voicestack.session.mouth import LiveReply, Mouth
+from voicestack.session.primer import Primer
+from voicestack.session.recorder import Recorder
+from voicestack.session.tuning import Engines, Tuning
+from voicestack.turn import events
+from voicestack.turn.actions import Action, Apologise, CommitReply, RetryReply, StartReply, StopReply
+from voicestack.turn.events import StopReason
+from voicestack.turn.machine import step
+from voicestack.turn.policy import Policy
+from voicestack.turn.state import Progress, State
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """A conversation with one peer. `run` returns when the peer hangs up; everything ends with it."""
+
+    def __init__(  # noqa: PLR0913 (it is wired in one place)
+        self,
+        session_id: SessionId,
+        transport: TransportSession,
+        engines: Engines,
+        *,
+        settings: SessionSettings,
+        tuning: Tuning,
+        clock: Clock,
+        observer: Observer,
+        recorder: Recorder | None = None,
+        new_id: Callable[[str], str],
+    ) -> None:
+        self.id = session_id
+        self.history = History()
+        self.settings = settings
+        self.new_id = new_id
+        self.scope = Scope()
+        clock = self.scope.clock(clock)
+        self._transport, self._engines, self._tuning = transport, engines, tuning
+        self._clock, self._observer, self._recorder = clock, observer, recorder
+        self._state = State()
+        self._policy = tuning.policy
+        self._ledger = Ledger()
+        self._mouth = Mouth(
+            engines.llm,
+            engines.tts,
+            clock=clock,
+            scope=self.scope,
+            speaker=self,
+            stamp=self._stamp,
+            lead_ms=tuning.lead_ms,
+            queue_ms=tuning.queue_ms,
+            on_sent=observer.playout_sent,
+        )
+        self._primer = Primer(engines.llm, self.scope)
+        self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing)
+        self._utterance_items: dict[UtteranceId, ItemId] = {}
+        self._next_options = ReplyOptions()
+        self._timer: Timer | None = None
+
+    # --- lifetime -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Converse until the peer hangs up.
+
+        Raises:
+            TransportLost: the peer vanished. Anything else is a bug, and ends this session only.
+        """
+        async with self.scope:
+            try:
+                self.configure(self.settings)
+                await self._transport.run(self.scope.guarded(self._receive))
+            finally:  # before the scope ends, so that no callback meets a scope that is gone
+                self._close()
+
+    def _close(self) -> None:
+        self.ears.close()
+        self._mouth.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._engines.llm.release(self.id)
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def configure(self, settings: SessionSettings) -> None:
+        """Go on with these settings."""
+        self.settings = settings
+        detection = settings.turn_detection
+        self._policy = replace(
+            self._tuning.policy,
+            create_reply=detection is not None and detection.create_response,
+            interrupt_reply=detection is not None and detection.interrupt_response,
+        )
+        if self._recorder is not None:
+            self._recorder.policy(self._policy)
+        self.ears.configure(detection)
+        self._prime()
+
+    # --- what comes in --------------------------------------------------------------------------------
+
+    def _receive(self, received: AudioFrame | Command) -> None:
+        if type(received) is AudioFrame:
+            self.ears.hear(received)
+            return
+        assert not isinstance(received, AudioFrame)
+        try:
+            obey(self, received)
+        except PeerProtocolError as error:
+            self.tell(Problem(error, getattr(received, "event_id", None)))
+
+    def on_speech(self, event: SpeechEvent, sample: int) -> None:
+        """Called by the ears: tell the peer, write the marks, decide."""
+        match event:
+            case events.SpeechStarted(utterance=utterance):
+                self.tell(UserStarted(self._item_of(utterance), samples_to_ms(sample, EAR_RATE_HZ)))
+            case events.SpeechPaused(speech_end_ns=end_ns):
+                self._ledger.hear(Mark.SPEECH_END, end_ns)
+            case events.SpeechEnded(at_ns=now_ns, utterance=utterance, speech_end_ns=end_ns):
+                self._ledger.hear(Mark.SPEECH_END, end_ns)
+                self._ledger.hear(Mark.ENDPOINT, now_ns)
+                self._commit_utterance(self._item_of(utterance), samples_to_ms(sample, EAR_RATE_HZ))
+            case events.WordsHeard(at_ns=now_ns, utterance=utterance, text=text):
+                self._ledger.hear(Mark.ASR_FINAL, now_ns)
+                audio_ms = samples_to_ms(sample, EAR_RATE_HZ)
+                self._understand(self._utterance_items.pop(utterance), text, audio_ms)
+        self._feed(event)
+
+    def on_partial(self, utterance: UtteranceId, text: str) -> None:
+        """Called by the ears: words that may still change; enough to warm the LLM with."""
+        self.tell(UserHearing(self._item_of(utterance), text))
+        self._prime(text)
+
+    def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
+        """Called by the ears: this utterance will have no words."""
+        self._observer.stage_failed(error.stage, error.code)
+        self.tell(UserUnheard(self._item_of(utterance), error))
+
+    def _item_of(self, utterance: UtteranceId) -> ItemId:
+        if utterance not in self._utterance_items:
+            self._utterance_items[utterance] = ItemId(self.new_id("item"))
+        return self._utterance_items[utterance]
+
+    def _commit_utterance(self, item_id: ItemId, audio_end_ms: int) -> None:
+        if self.settings.turn_detection is not None:
+            self.tell(UserStopped(item_id, audio_end_ms))
+        item = Item(item_id, "user", None, spoken=True)
+        previous = self.history.add(item)
+        self.tell(AudioCommitted(item_id, previous))
+        self.tell(ItemAdded(item, previous))
+
+    def _understand(self, item_id: ItemId, text: str, audio_ms: int) -> None:
+        if item_id in self.history:
+            self.history.say(item_id, text)
+        self.tell(UserSaid(item_id, text, audio_ms))
+
+    # --- what is asked for ----------------------------------------------------------------------------
+
+    def request_reply(self, options: ReplyOptions) -> None:
+        """The peer wants a reply now.
+
+        Raises:
+            PeerProtocolError: one is being given already.
+        """
+        live = self._mouth.live
+        if live is not None and live.committed:
+            raise PeerProtocolError(
+                "Conversation already has an active response in progress: "
+                f"turn {live.turn}. Wait until the response is finished before creating a new one.",
+                code="conversation_already_has_active_response",
+            )
+        self._next_options = options
+        self._feed(events.ReplyRequested(self._clock.now_ns()))
+
+    def cancel_reply(self) -> None:
+        """The peer does not want the reply any more.
+
+        Raises:
+            PeerProtocolError: none is being given.
+        """
+        reply = self._state.reply
+        if (reply is None or reply.progress is Progress.DRAFT) and not self._state.asked:
+            raise PeerProtocolError(
+                "Cancellation failed: no active response found", code="response_cancel_not_active"
+            )
+        self._feed(events.ReplyCancelled(self._clock.now_ns()))
+
+    def tell(self, note: Note) -> None:
+        """Say something to the peer."""
+        self._transport.tell(note)
+
+    # --- decide and act -------------------------------------------------------------------------------
+
+    def _feed(self, event: events.Event) -> None:
+        """Decide and act, with no await in between."""
+        self._state, actions = step(self._state, event, self._policy)
+        if self._recorder is not None:
+            self._recorder.step(event, actions)
+        for action in actions:
+            self._act(action)
+        self._arm_timer()
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case StartReply(turn=turn, words=words, draft=draft):
+                self._start(turn, words, draft=draft)
+            case CommitReply(turn=turn):
+                self._observer.draft_ended(won=True)
+                self._commit(self._live(turn))
+            case StopReply(turn=turn, reason=reason):
+                self._stop(self._live(turn), reason)
+            case RetryReply(turn=turn):
+                self._mouth.retry(self._live(turn))
+            case Apologise(turn=turn):
+                self._mouth.apologise(self._live(turn), self._tuning.apology)
+
+    def _live(self, turn: TurnId) -> LiveReply:
+        live = self._mouth.live
+        assert live is not None
+        assert live.turn == turn
+        return live
+
+    def _start(self, turn: TurnId, words: str, *, draft: bool) -> None:
+        """Begin a reply; the words of a draft are not in the history yet."""
+        options = ReplyOptions()
+        if not draft:
+            options, self._next_options = self._next_options, options
+        instructions = self.settings.instructions if options.instructions is None else options.instructions
+        live = LiveReply(
+            turn,
+            ItemId(self.new_id("item")),
+            options.modality or self.settings.modality,
+            SpeechRequest("", options.voice or self.settings.voice, self.settings.speed),
+            LlmRequest(
+                session=self.id,
+                turn=turn,
+                messages=self.history.messages(instructions, words if draft else ""),
+                max_tokens=options.max_output_tokens or self.settings.max_output_tokens,
+                draft=draft,
+            ),
+        )
+        self._primer.cancel()
+        self._ledger.begin(turn, draft=draft)
+        self._mouth.start(live)
+        if not draft:
+            self._commit(live)
+
+    def _commit(self, live: LiveReply) -> None:
+        """The reply becomes part of the conversation and may be heard."""
+        self._ledger.commit(live.turn)
+        spoken = live.modality == "audio"
+        previous = self.history.add(Item(live.item_id, "agent", "", spoken=spoken, status="in_progress"))
+        self.tell(ReplyStarted(live.turn, live.item_id, previous, live.modality))
+        self._mouth.open(live)
+
+    def _stop(self, live: LiveReply, reason: StopReason) -> None:
+        """Silence first, then clean up."""
+        decided_ns = self._clock.now_ns()
+        heard_ms = self._mouth.stop(live)
+        if live.committed:
+            self._transport.flush()
+        if reason == "discarded":
+            self._observer.draft_ended(won=False)
+            self._ledger.discard(live.turn)
+            return
+        if reason == "turn_detected":
+            self._observer.barge_in(self._clock.now_ns() - decided_ns)
+        if live.modality == "audio" and live.item_id in self.history:
+            self.history.cut(live.item_id, heard_ms)
+        self._end(live, "cancelled", reason)
+
+    def _end(self, live: LiveReply, status: ReplyStatus, reason: ReplyReason | None = None) -> None:
+        """Close the books of a reply that was committed."""
+        item = self.history.get(live.item_id)
+        if item is not None:
+            end: ItemStatus = "completed" if status == "completed" else "incomplete"
+            item = self.history.say(live.item_id, item.text or "", status=end)
+        else:  # the peer deleted it meanwhile
+            item = Item(live.item_id, "agent", "", spoken=live.modality == "audio", status="incomplete")
+        usage = live.outcome.usage
+        if not usage.output_tokens:
+            usage = replace(usage, output_tokens=live.outcome.n_deltas)
+        audio_ms = self.history.spoken_ms(live.item_id) or 0.0
+        usage = replace(usage, output_audio_ms=round(audio_ms))
+        self.tell(ReplyEnded(live.turn, item, status, reason, live.error, usage))
+        marks = self._ledger.close(live.turn, self._clock.now_ns(), interrupted=reason == "turn_detected")
+        self._observer.turn_measured(marks)
+        self.tell(TurnMeasured(live.turn, marks))
+
+    def _arm_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._state.wake_at_ns is not None:
+            self._timer = self._clock.call_at(self._state.wake_at_ns, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._feed(events.Tick(self._clock.now_ns()))
+
+    # --- how the reply goes ---------------------------------------------------------------------------
+
+    def on_frame(self, live: LiveReply, frame: SpokenFrame) -> None:
+        """Called by the mouth when a frame is due."""
+        self._stamp(live.turn, Mark.FIRST_SENT)
+        self._transport.play(live.turn, frame)
+        speech = self.history.speech(live.item_id)
+        speech.append(frame.text, len(frame.pcm) * 1000 / self._engines.tts.rate_hz)
+        if frame.text and live.item_id in self.history:
+            self.history.say(live.item_id, "".join(speech.texts).strip(), status="in_progress")
+        reply = self._state.reply
+        if len(frame.pcm) and reply is not None and reply.progress is Progress.THINKING:
+            self._feed(events.ReplyAudible(self._clock.now_ns(), live.turn))
+
+    def on_said(self, live: LiveReply) -> None:
+        """Called by the mouth when the reply has been played."""
+        if live.error is not None:
+            self._end(live, "failed")
+        elif live.outcome.truncated:
+            self._end(live, "incomplete", "max_output_tokens")
+        else:
+            self._end(live, "completed")
+        self._prime()
+        self._feed(events.ReplyEnded(self._clock.now_ns(), live.turn))
+
+    def on_failed(self, live: LiveReply, error: StageError) -> None:
+        """Called by the mouth when a stage failed."""
+        log.warning("reply %d: %s failed: %s", live.turn, error.stage, error)
+        self._observer.stage_failed(error.stage, error.code)
+        self._feed(events.ReplyFailed(self._clock.now_ns(), live.turn, error.retryable))
+
+    def _stamp(self, turn: TurnId, mark: Mark) -> None:
+        self._ledger.stamp(turn, mark, self._clock.now_ns())
+
+    def _prime(self, unfinished: str = "") -> None:
+        """Let the LLM read what is known of its next prompt, unless it is busy with a reply."""
+        if self._tuning.prime and self._mouth.live is None:
+            messages = self.history.messages(self.settings.instructions, unfinished)
+            self._primer.prime(LlmRequest(self.id, self._state.turn, messages, draft=True))

@@ -1,0 +1,38 @@
+"""What a session is made of, and how it behaves where its peer has no say."""
+
+from dataclasses import dataclass
+
+from voicestack.ports import Asr, Llm, Tts, Vad
+from voicestack.session.ears import Hearing
+from voicestack.turn.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a session hears, thinks and speaks with."""
+
+    vad: Vad
+    asr: Asr
+    llm: Llm
+    tts: Tts
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a session behaves where the peer has no say.
+
+    Attributes:
+        policy: Turn-taking; the peer's turn detection settings are put on top.
+        hearing: Endpointing details.
+        lead_ms: Audio is sent so far ahead of its time.
+        queue_ms: Audio held between TTS and peer at most.
+        prime: Compute the prompt's KV while the user speaks.
+        apology: Said when a reply cannot be finished.
+    """
+
+    policy: Policy = Policy()
+    hearing: Hearing = Hearing()
+    lead_ms: float = 120
+    queue_ms: float = 400
+    prime: bool = True
+    apology: str = "Sorry, I lost my train of thought. Could you say that again?"

@@ -1,0 +1,1 @@
+"""How peers reach a session: one adapter per wire."""

@@ -1,0 +1,173 @@
+"""A Realtime client over WebSocket: its audio formats in and out, its messages, its pace."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from websockets.frames import CloseCode
+
+from voicestack.aio.clock import Clock, Timer
+from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, SpokenFrame
+from voicestack.core.commands import Command
+from voicestack.core.errors import TransportLost
+from voicestack.core.g711 import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw
+from voicestack.core.ids import TurnId
+from voicestack.core.notes import Note
+from voicestack.core.resample import Resampler
+from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
+from voicestack.realtime.session_object import AudioFormat
+from voicestack.transports.ws_peer import WebSocketPeer
+
+BITE_MS = 500
+"""Audio that is dealt with in one turn of the event loop. A client may append minutes at once."""
+
+ORDERLY = {None: False, CloseCode.NORMAL_CLOSURE: True, CloseCode.GOING_AWAY: True, CloseCode.NO_STATUS_RCVD: True}
+
+
+class RealtimeTransport:
+    """Satisfies `ports.TransportSession` for one `WebSocketPeer`."""
+
+    def __init__(
+        self, peer: WebSocketPeer, protocol: RealtimeProtocol, *, tts_rate_hz: int, clock: Clock
+    ) -> None:
+        self._peer, self._protocol, self._clock = peer, protocol, clock
+        self._tts_rate_hz = tts_rate_hz
+        self._n_samples = 0
+        self._ear = _Ear(protocol.input_format)
+        self._lips: _Lips | None = None
+        self._sink: Callable[[AudioFrame | Command], None] | None = None
+        self._backlog: deque[Command | InputAudio] = deque()
+        self._timer: Timer | None = None
+        self._closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._early: list[tuple[bytes, bool]] = []
+        peer.on_message = self._on_early
+        peer.on_closed = self._on_closed
+
+    async def run(self, on_received: Callable[[AudioFrame | Command], None]) -> None:
+        """See `ports.TransportSession`."""
+        self._sink = on_received
+        self._peer.send(self._protocol.opening())
+        self._peer.on_message = self._on_message
+        for message, is_text in self._early:
+            self._on_message(message, is_text)
+        self._early.clear()
+        try:
+            code = await self._closed
+        finally:
+            self._peer.on_message = _ignore
+            if self._timer is not None:
+                self._timer.cancel()
+        if not ORDERLY.get(code, False):
+            raise TransportLost(f"{self._peer.client} is gone (close code {code})")
+
+    def tell(self, note: Note) -> None:
+        """See `ports.TransportSession`."""
+        self._peer.send(self._protocol.tell(note))
+
+    def play(self, turn: TurnId, frame: SpokenFrame) -> None:
+        """See `ports.TransportSession`."""
+        data = b""
+        if len(frame.pcm):
+            if self._lips is None or self._lips.turn != turn:
+                self._lips = _Lips(turn, self._tts_rate_hz, self._protocol.output_format)
+            data = self._lips.encode(frame.pcm)
+        self._peer.send(self._protocol.audio(turn, data, frame.text))
+
+    def flush(self) -> None:
+        """The client owns its buffer: `speech_started` or `response.done` tells it to drop it."""
+
+    def _on_early(self, message: bytes, is_text: bool) -> None:
+        self._early.append((message, is_text))
+
+    def _on_closed(self, code: int | None) -> None:
+        if not self._closed.done():
+            self._closed.set_result(code)
+
+    def _on_message(self, message: bytes, is_text: bool) -> None:
+        received = self._protocol.receive(message) if is_text else self._protocol.receive_binary()
+        if received.answers:
+            self._peer.send(list(received.answers))
+        if received.close is not None:
+            self._peer.close(*received.close)
+        for command in received.commands:
+            if self._backlog or (type(command) is InputAudio and len(command.data) > self._ear.bite_bytes):
+                self._backlog.append(command)
+            else:
+                self._deliver(command)
+        if self._backlog and self._timer is None:
+            self._peer.pause()
+            self._work_off()
+
+    def _work_off(self) -> None:
+        """Deal with one bite of what has piled up, then let the others have a turn."""
+        self._timer = None
+        command = self._backlog.popleft()
+        if type(command) is InputAudio and len(command.data) > self._ear.bite_bytes:
+            rest = InputAudio(command.data[self._ear.bite_bytes :])
+            command = InputAudio(command.data[: self._ear.bite_bytes])
+            self._backlog.appendleft(rest)
+        self._deliver(command)
+        if self._backlog:
+            self._timer = self._clock.call_at(self._clock.now_ns(), self._work_off)
+        else:
+            self._peer.resume()
+
+    def _deliver(self, command: Command | InputAudio) -> None:
+        assert self._sink is not None
+        if type(command) is not InputAudio:
+            assert not isinstance(command, InputAudio)
+            self._sink(command)
+            return
+        if self._ear.format != self._protocol.input_format:
+            self._ear = _Ear(self._protocol.input_format)
+        pcm = self._ear.decode(command.data)
+        if len(pcm):
+            frame = AudioFrame(pcm, self._n_samples, self._clock.now_ns())
+            self._n_samples = frame.end_sample
+            self._sink(frame)
+
+
+class _Ear:
+    """From the client's format to what a session hears."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self.format = audio_format
+        sample_bytes = 2 if audio_format.kind == "pcm" else 1
+        self.bite_bytes = audio_format.rate_hz * BITE_MS // 1000 * sample_bytes
+        self._resampler = Resampler(audio_format.rate_hz, EAR_RATE_HZ)
+
+    def decode(self, data: bytes) -> Pcm:
+        """To int16 mono at EAR_RATE_HZ."""
+        match self.format.kind:
+            case "pcm":
+                pcm: Pcm = np.frombuffer(data, dtype="<i2")
+            case "pcmu":
+                pcm = decode_ulaw(data)
+            case "pcma":
+                pcm = decode_alaw(data)
+        return self._resampler.push(pcm)
+
+
+class _Lips:
+    """From the TTS to the client's format, for one reply."""
+
+    def __init__(self, turn: TurnId, tts_rate_hz: int, audio_format: AudioFormat) -> None:
+        self.turn = turn
+        self._kind = audio_format.kind
+        self._resampler = Resampler(tts_rate_hz, audio_format.rate_hz)
+
+    def encode(self, pcm: Pcm) -> bytes:
+        """From int16 mono at the TTS's rate."""
+        pcm = self._resampler.push(pcm)
+        match self._kind:
+            case "pcm":
+                return pcm.tobytes()
+            case "pcmu":
+                return encode_ulaw(pcm)
+            case "pcma":
+                return encode_alaw(pcm)
+
+
+def _ignore(message: bytes, is_text: bool) -> None:
+    """The session is over."""
