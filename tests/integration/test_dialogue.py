@@ -34,7 +34,9 @@ from voicestack.core.notes import (
 from voicestack.core.settings import ServerVad, SessionSettings
 from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
 
-LONG = "Well, this is a rather long answer, and it goes on for quite a while, so that somebody can interrupt it."
+LONG = (
+    "Well, this is a rather long answer, and it goes on for quite a while, so that somebody can interrupt it."
+)
 
 
 def ended(dialogue: Dialogue) -> list[ReplyEnded]:

@@ -88,7 +88,9 @@ def test_any_events_in_any_order(policy: Policy, events: list[Event]) -> None:
             started = any(isinstance(a, StartReply | CommitReply) for a in actions)
             draft = s.reply.progress is Progress.DRAFT
             assert draft or not started, "a reply began while the user speaks"
-        assert (s.wake_at_ns is not None) == bool(s.awaited), "a timer is armed exactly while words are awaited"
+        assert (s.wake_at_ns is not None) == bool(s.awaited), (
+            "a timer is armed exactly while words are awaited"
+        )
 
 
 class World:
@@ -179,7 +181,20 @@ class World:
             self.play(choice, word=True)
 
 
-CHOICES = ("start", "pause", "settle", "resume", "end", "heard", "late", "audible", "said", "failed", "ask", "cancel")
+CHOICES = (
+    "start",
+    "pause",
+    "settle",
+    "resume",
+    "end",
+    "heard",
+    "late",
+    "audible",
+    "said",
+    "failed",
+    "ask",
+    "cancel",
+)
 moves = st.lists(st.tuples(st.sampled_from(CHOICES), st.booleans()), max_size=60)
 
 
@@ -233,7 +248,9 @@ def test_stale_events_change_nothing(policy: Policy, choices: list[tuple[str, bo
     match event:
         case ReplyAudible(turn=turn) | ReplyEnded(turn=turn) | ReplyFailed(turn=turn) if turn != live:
             pass
-        case SpeechPaused(utterance=u) | SpeechResumed(utterance=u) | WordsSettled(utterance=u) if u != s.utterance:
+        case SpeechPaused(utterance=u) | SpeechResumed(utterance=u) | WordsSettled(utterance=u) if (
+            u != s.utterance
+        ):
             pass
         case SpeechStarted(utterance=u) if u <= s.utterance:
             pass

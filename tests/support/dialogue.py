@@ -87,7 +87,9 @@ def converse(
     **changes: Any,
 ) -> Dialogue:
     """Run a conversation on virtual time; the script is the user. Fails on leaked tasks."""
-    return run_virtual(_converse(script, asr, llm, tts, vad, settings, replace(tuning or Tuning(), **changes)))
+    return run_virtual(
+        _converse(script, asr, llm, tts, vad, settings, replace(tuning or Tuning(), **changes))
+    )
 
 
 async def _converse(

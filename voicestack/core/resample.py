@@ -6,7 +6,6 @@ the input around it, with matrices made once per pair of rates.
 
 from functools import lru_cache
 from math import gcd
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +22,11 @@ _BLOCK_S = 0.004
 """Output computed by one matrix: five to a frame of 20 ms."""
 
 _COEFFICIENT_UNIT = 2.0**-30
-"""Coefficients are whole multiples of it. Products with 16-bit samples are then exact in a float64, and so are
-their sums (46 bits of 53), in whatever order BLAS adds them: the output does not depend on how the input was
-cut."""
+"""Coefficients are whole multiples of it. Products with 16-bit samples are then exact in a float64, and so
+are their sums (46 bits of 53), in whatever order BLAS adds them: the output does not depend on how the input
+was cut."""
 
-_Matrix = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 class _Bank:
@@ -63,7 +62,7 @@ class _Bank:
             half_width_s=self.delay_samples / to_hz,
         )
         taps /= taps.sum(axis=1, keepdims=True)
-        self.matrices: _Matrix = np.rint(taps / _COEFFICIENT_UNIT) * _COEFFICIENT_UNIT
+        self.matrices: _Floats = np.rint(taps / _COEFFICIENT_UNIT) * _COEFFICIENT_UNIT
         self._gathers: dict[int, NDArray[np.intp]] = {}
 
     def gather(self, n_periods: int) -> NDArray[np.intp]:
@@ -89,12 +88,12 @@ def _transition_hz(length_s: float) -> float:
     return (STOPBAND_DB - 7.95) / (14.36 * length_s)
 
 
-def _kernel(t_s: _Matrix, *, cutoff_hz: float, half_width_s: float) -> _Matrix:
+def _kernel(t_s: _Floats, *, cutoff_hz: float, half_width_s: float) -> _Floats:
     """The impulse response at `t_s`, zero beyond `half_width_s`."""
     beta = 0.1102 * (STOPBAND_DB - 8.7)
     inside = np.clip(1 - (t_s / half_width_s) ** 2, 0, None)
     window = np.where(np.abs(t_s) <= half_width_s * (1 + 1e-9), np.i0(beta * np.sqrt(inside)), 0.0)
-    return cast(_Matrix, np.sinc(2 * cutoff_hz * t_s) * window)
+    return np.sinc(2 * cutoff_hz * t_s) * window
 
 
 _bank = lru_cache(maxsize=32)(_Bank)
@@ -124,7 +123,10 @@ class Resampler:
         return 0 if self._bank is None else self._bank.delay_samples
 
     def push(self, pcm: Pcm) -> Pcm:
-        """Take more input and return the output that it completes. Cutting the input otherwise changes nothing."""
+        """Take more input and return the output that it completes.
+
+        However the input is cut, the output in all is the same to the bit.
+        """
         if self._bank is None:
             return pcm
         if len(pcm) <= self._max_push:
@@ -151,11 +153,11 @@ class Resampler:
         padded = np.zeros(max(n_kept + len(pcm), bank.n_history + n_periods * bank.period_in + 2))
         padded[:n_kept] = self._tail
         padded[n_kept : n_kept + len(pcm)] = pcm
-        inputs = padded.take(bank.gather(n_periods))
+        inputs = padded[bank.gather(n_periods)]
         outputs = np.matmul(inputs, bank.matrices)
         if len(outputs) > 1:
             outputs = outputs.transpose(1, 0, 2)
-        samples = outputs.reshape(-1)[first:last]
+        samples: _Floats = outputs.reshape(-1)[first:last]
         n_done = last // bank.period_out
         self._n_in -= n_done * bank.period_in
         self._n_out = last - n_done * bank.period_out

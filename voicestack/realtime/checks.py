@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NoReturn
 
-import orjson
-
 from voicestack.core.errors import PeerProtocolError
 
 JsonObject = dict[str, Any]
@@ -19,6 +17,8 @@ Check = Callable[[Any, str], Any]
 
 SHOWN_CHARS = 60
 """How much of a peer's own text an error message quotes."""
+MAX_DEPTH = 100
+"""Deeper values can be read but not all of them written again: orjson writes 254 levels and reads 1024."""
 
 
 def refuse(param: str, expected: str, value: object) -> NoReturn:
@@ -46,12 +46,23 @@ def shown(value: object) -> str:
 
 
 def anything(value: Any, path: str) -> Any:
-    """Any JSON value that is not nested deeper than it can be written again."""
-    try:
-        orjson.dumps(value)
-    except TypeError:
-        refuse(path, "a value nested less deeply", value)
-    return value
+    """Any JSON value that is not nested deeper than `MAX_DEPTH`."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return value
+    refuse(path, f"a value nested less than {MAX_DEPTH} deep", value)
+
+
+def _inside(value: Any) -> list[Any]:
+    match value:
+        case dict():
+            return list(value.values())
+        case list():
+            return value
+        case _:
+            return []
 
 
 def flag(value: Any, path: str) -> bool:

@@ -83,13 +83,14 @@ def _explain(frame: str) -> None:
         elif isinstance(value, list):
             todo += [(f"{path}[{at}]", inner) for at, inner in enumerate(value)]
         elif isinstance(value, float) and not isfinite(value):
-            refuse(path.removeprefix("."), "a finite number", value)
+            printable = path.removeprefix(".").encode(errors="replace").decode()  # names may hold surrogates
+            refuse(printable, "a finite number", value)
 
 
 def event_id_of(event: JsonObject) -> str | None:
     """The client's name for the event, to be repeated when something is wrong with it."""
     value = event.get("event_id")
-    return None if value is None else _event_id(value, "event_id")  # type: ignore[no-any-return]
+    return None if value is None else _event_id(value, "event_id")
 
 
 def audio_of(event: JsonObject, form: AudioFormat) -> bytes:
@@ -142,7 +143,7 @@ def truncation_of(event: JsonObject, event_id: str | None) -> TruncateItem:
 def response_id_of(event: JsonObject) -> str | None:
     """The reply that a `response.cancel` is about, None for whichever there is."""
     value = event.get("response_id")
-    return None if value is None else _item_id(value, "response_id")  # type: ignore[no-any-return]
+    return None if value is None else _item_id(value, "response_id")
 
 
 def _metadata(value: Any, path: str) -> dict[str, str]:

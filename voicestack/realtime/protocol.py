@@ -17,29 +17,11 @@ from voicestack.core.commands import (
     DeleteItem,
     RetrieveItem,
 )
-from voicestack.core.errors import PeerProtocolError, VoiceStackError
-from voicestack.core.history import Item
-from voicestack.core.ids import ItemId, SessionId, TurnId
-from voicestack.core.notes import (
-    AudioCleared,
-    AudioCommitted,
-    Configured,
-    ItemAdded,
-    ItemDeleted,
-    ItemRetrieved,
-    ItemTruncated,
-    Note,
-    Problem,
-    ReplyEnded,
-    ReplyStarted,
-    TurnMeasured,
-    UserHearing,
-    UserSaid,
-    UserStarted,
-    UserStopped,
-    UserUnheard,
-)
+from voicestack.core.errors import PeerProtocolError
+from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.notes import AudioCleared, AudioCommitted, Note
 from voicestack.core.settings import SessionSettings
+from voicestack.realtime.announcer import Announcer
 from voicestack.realtime.checks import JsonObject, missing, shown
 from voicestack.realtime.client_events import (
     audio_of,
@@ -51,12 +33,7 @@ from voicestack.realtime.client_events import (
     truncation_of,
     wish_of,
 )
-from voicestack.realtime.codes import brief_error_fields, error_fields
 from voicestack.realtime.formats import AudioFormat
-from voicestack.realtime.hearing import Hearing
-from voicestack.realtime.items import wire_item
-from voicestack.realtime.measured import measured_fields
-from voicestack.realtime.responses import Response, Wish, reply_configuration
 from voicestack.realtime.session_object import SessionObject
 from voicestack.realtime.writer import Writer
 
@@ -118,12 +95,8 @@ class RealtimeProtocol:
         self._session = SessionObject.opening(session_id, model, defaults, now_s() + SESSION_LIMIT_S)
         self._settings = self._session.settings()
         self._new_id = new_id
-        self._extensions = extensions
         self._writer = Writer(new_id)
-        self._conversation_id = new_id("conv")
-        self._responses: dict[TurnId, Response] = {}
-        self._wish: tuple[Wish, str | None] | None = None
-        self._hearings: dict[ItemId, Hearing] = {}
+        self._announcer = Announcer(self._writer, new_id, extensions=extensions)
         self._buffered_ms = 0.0
         self._has_spoken = False
         self._takers: dict[str, Callable[[JsonObject, str | None], Received]] = {
@@ -176,7 +149,7 @@ class RealtimeProtocol:
                 self._refuse_type(kind)
             return self._takers[kind](event, event_id)
         except PeerProtocolError as error:
-            return Received(answers=(self._error(error, event_id),))
+            return Received(answers=(self._announcer.refusal(error, event_id),))
 
     def audio(self, turn: TurnId, data: bytes, text: str) -> list[bytes]:
         """The frames for a piece of a reply that is due now.
@@ -186,57 +159,17 @@ class RealtimeProtocol:
             data: Audio in `output_format`; may be empty, and is left out when the reply is written.
             text: The words that end in it, with the white space that joins them to those before.
         """
-        response = self._responses.get(turn)
+        response = self._announcer.live.get(turn)
         if response is None:
             return []
         self._has_spoken = self._has_spoken or bool(data)
         return response.say(data, text)
 
-    def tell(self, note: Note) -> list[bytes]:  # noqa: C901, PLR0911, PLR0912 (it is a table)
+    def tell(self, note: Note) -> list[bytes]:
         """The frames that tell the client what happened, in order; none for what it does not want to know."""
-        event = self._writer.event
-        match note:
-            case UserStarted(item_id, audio_start_ms):
-                self._hearings.setdefault(item_id, Hearing())
-                fields = {"audio_start_ms": audio_start_ms, "item_id": item_id}
-                return [event("input_audio_buffer.speech_started", **fields)]
-            case UserStopped(item_id, audio_end_ms):
-                fields = {"audio_end_ms": audio_end_ms, "item_id": item_id}
-                return [event("input_audio_buffer.speech_stopped", **fields)]
-            case AudioCommitted(item_id, previous):
-                self._hearings.setdefault(item_id, Hearing())
-                self._buffered_ms = 0.0
-                fields = {"item_id": item_id, "previous_item_id": previous}
-                return [event("input_audio_buffer.committed", **fields)]
-            case AudioCleared():
-                self._buffered_ms = 0.0
-                return [event("input_audio_buffer.cleared")]
-            case UserHearing() | UserSaid() | UserUnheard():
-                return self._tell_words(note)
-            case ItemAdded(item, previous):
-                return self._tell_item(item, previous)
-            case ItemDeleted(item_id):
-                self._hearings.pop(item_id, None)
-                return [event("conversation.item.deleted", item_id=item_id)]
-            case ItemRetrieved(item):
-                return [event("conversation.item.retrieved", item=self._wire_item(item))]
-            case ItemTruncated(item_id, audio_end_ms):
-                fields = {"item_id": item_id, "content_index": 0, "audio_end_ms": audio_end_ms}
-                return [event("conversation.item.truncated", **fields)]
-            case Configured():
-                return [event("session.updated", session=self._session.wire())]
-            case ReplyStarted():
-                return self._tell_started(note)
-            case ReplyEnded(turn):
-                response = self._responses.pop(turn, None)
-                return response.close(note) if response else []
-            case TurnMeasured(turn, marks):
-                fields = measured_fields(turn, marks)
-                return [event("voicestack.turn.measured", **fields)] if self._extensions else []
-            case Problem(error, event_id):
-                if self._wish and self._wish[1] == event_id:
-                    self._wish = None
-                return [self._error(error, event_id)]
+        if isinstance(note, AudioCommitted | AudioCleared):
+            self._buffered_ms = 0.0
+        return self._announcer.tell(note, self._session)
 
     def _take_update(self, event: JsonObject, _: str | None) -> Received:
         if event.get("session") is None:
@@ -279,23 +212,23 @@ class RealtimeProtocol:
 
     def _take_create(self, event: JsonObject, event_id: str | None) -> Received:
         wish = wish_of(event, self._session)
-        for response in self._responses.values():
+        for response in self._announcer.live.values():
             raise PeerProtocolError(
                 f"Conversation already has an active response in progress: {response.id}. "
                 "Wait until the response is finished before creating a new one.",
                 code="conversation_already_has_active_response",
             )
-        self._wish = (wish, event_id)
+        self._announcer.expect(wish, event_id)
         return _command(CreateReply(wish.options, event_id))
 
     def _take_cancel(self, event: JsonObject, event_id: str | None) -> Received:
         wanted = response_id_of(event)
-        live = [response.id for response in self._responses.values()]
-        if (wanted is not None and wanted not in live) or not (live or self._wish):
+        live = [response.id for response in self._announcer.live.values()]
+        if (wanted is not None and wanted not in live) or not (live or self._announcer.is_expecting):
             raise PeerProtocolError(
                 "Cancellation failed: no active response found", code="response_cancel_not_active"
             )
-        self._wish = None
+        self._announcer.expect(None)
         return _command(CancelReply(event_id))
 
     def _refuse_type(self, kind: object) -> None:
@@ -305,50 +238,6 @@ class RealtimeProtocol:
             known = ", ".join(f"'{name}'" for name in self._takers)
             what = f"Invalid value: {shown(kind)}. Supported values are: {known}."
         raise PeerProtocolError(what, code="invalid_value", param="type")
-
-    def _tell_words(self, note: UserHearing | UserSaid | UserUnheard) -> list[bytes]:
-        place = {"item_id": note.item_id, "content_index": 0}
-        kind = "conversation.item.input_audio_transcription"
-        if isinstance(note, UserHearing):
-            hearing = self._hearings.get(note.item_id)  # none when the words are final, or not announced
-            more = hearing.guess(note.text) if hearing and self._settings.show_transcripts else ""
-            return [self._writer.event(f"{kind}.delta", **place, delta=more)] if more else []
-        hearing = self._hearings.pop(note.item_id, None) or Hearing()
-        if not self._settings.show_transcripts:
-            return []
-        if isinstance(note, UserUnheard):
-            return [self._writer.event(f"{kind}.failed", **place, error=brief_error_fields(note.error))]
-        more = hearing.end(note.text)
-        frames = [self._writer.event(f"{kind}.delta", **place, delta=more)] if more else []
-        usage = {"type": "duration", "seconds": note.audio_ms / 1000}
-        return [
-            *frames,
-            self._writer.event(f"{kind}.completed", **place, transcript=note.text, usage=usage),
-        ]
-
-    def _tell_item(self, item: Item, previous: ItemId | None) -> list[bytes]:
-        added = self._wire_item(item)
-        done = {**added, "status": "completed"} if item.status == "in_progress" else added
-        return [
-            self._writer.event("conversation.item.added", previous_item_id=previous, item=added),
-            self._writer.event("conversation.item.done", previous_item_id=previous, item=done),
-        ]
-
-    def _wire_item(self, item: Item) -> JsonObject:
-        return wire_item(item, show_transcript=self._settings.show_transcripts)
-
-    def _tell_started(self, note: ReplyStarted) -> list[bytes]:
-        if note.turn in self._responses:
-            return []
-        wish = self._wish[0] if self._wish else Wish()
-        self._wish = None
-        configuration = reply_configuration(self._session, wish, note.modality, self._conversation_id)
-        response = Response(self._writer, self._new_id("resp"), note, configuration)
-        self._responses[note.turn] = response
-        return response.open()
-
-    def _error(self, error: VoiceStackError, event_id: str | None) -> bytes:
-        return self._writer.event("error", error={**error_fields(error), "event_id": event_id})
 
 
 def _command(command: Command) -> Received:

@@ -79,7 +79,7 @@ class Response:
         ]
 
     def say(self, data: bytes, text: str) -> list[bytes]:
-        """The frames for a piece of the reply. `data` is audio in the wire's format, left out of a text reply."""
+        """The frames for a piece of the reply. `data` is audio as on the wire, unused in a text reply."""
         frames = []
         if data and self._spoken:
             frames.append(self._writer.audio_event(self._audio_head, data))

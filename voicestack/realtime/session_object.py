@@ -101,6 +101,11 @@ class SessionObject:
         return format_of(self.fields["audio"]["output"]["format"])
 
     @property
+    def shows_transcripts(self) -> bool:
+        """Whether the client wants to know what was understood. A transcription session always does."""
+        return self.is_transcription or self.fields["audio"]["input"]["transcription"] is not None
+
+    @property
     def voice_name(self) -> str:
         """The voice, whether it was given by name or as an object."""
         return name_of(self.fields["audio"]["output"]["voice"])
@@ -126,7 +131,7 @@ class SessionObject:
             speed=fields["audio"]["output"]["speed"],
             turn_detection=self._vad(heard["turn_detection"]),
             max_output_tokens=None if limit == "inf" else limit,
-            show_transcripts=self.is_transcription or heard["transcription"] is not None,
+            show_transcripts=self.shows_transcripts,
             language=transcription.get("language") or self.defaults.language,
         )
 

@@ -74,7 +74,8 @@ async def speak_phrase(line: Line, turn: TurnId, phrase: str, voice: SpeechReque
             line.stamp(turn, Mark.TTS_FIRST_AUDIO)
             spaced = join and bool(frame.text)
             join = join and not spaced
-            await line.playout.put(turn, SpokenFrame(frame.pcm, f" {frame.text}") if spaced else frame)
+            joined = SpokenFrame(frame.pcm, f" {frame.text.lstrip()}") if spaced else frame
+            await line.playout.put(turn, joined)
 
 
 async def _texts(

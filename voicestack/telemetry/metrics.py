@@ -5,12 +5,13 @@ of series is fixed by the program.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from platform import python_version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -51,31 +52,29 @@ BARGE_IN_EDGES_S = (
 
 
 class Buckets:
-    """A histogram that is cheap to fill: one bisection and two additions. For one thread only.
+    """What a histogram counts. One bisection and two additions; for one thread only.
 
-    It is filled 50 times a second for every session, where a `prometheus_client.Histogram`, which takes a
-    lock, costs several times as much.
+    Playout fills one 50 times a second for every session. A `prometheus_client.Histogram` takes a lock and
+    costs three times as much; only the exposition is left to the library.
 
     Args:
-        edges_s: Upper edges in seconds, rising.
+        edges: Upper edges, rising, in the unit of what is counted.
     """
 
-    def __init__(self, edges_s: Sequence[float]) -> None:
-        self._edges_s = edges_s
-        self._edges_ns = [round(edge_s * 1e9) for edge_s in edges_s]
-        self._counts = [0] * (len(edges_s) + 1)
-        self._sum_ns = 0
+    def __init__(self, edges: Sequence[float]) -> None:
+        self._edges = edges
+        self._counts = [0] * (len(edges) + 1)
+        self._sum = 0.0
 
-    def add(self, value_ns: int) -> None:
-        """Count one duration."""
-        self._counts[bisect_left(self._edges_ns, value_ns)] += 1
-        self._sum_ns += value_ns
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._edges, value)] += 1
+        self._sum += value
 
-    def family(self, name: str, documentation: str) -> Metric:
-        """The histogram as it is exported."""
-        edges = [*map(repr, self._edges_s), "+Inf"]
-        counts = list(zip(edges, accumulate(self._counts), strict=True))
-        return HistogramMetricFamily(name, documentation, buckets=counts, sum_value=self._sum_ns / 1e9)
+    def export(self, family: HistogramMetricFamily, *labels: str) -> None:
+        """Add the histogram as it is now to what is exported."""
+        edges = [*map(repr, self._edges), "+Inf"]
+        family.add_metric(labels, list(zip(edges, accumulate(self._counts), strict=True)), self._sum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class ChildReadings:
 
 
 class Metrics:
-    """Satisfies `ports.Observer`. One per server, with a registry of its own.
+    """Satisfies `ports.Observer`. One per server, filled from the event loop's thread.
 
     Args:
         version: Of voicestack.
@@ -95,85 +94,59 @@ class Metrics:
     """
 
     def __init__(self, *, version: str, profile: str) -> None:
-        self._registry = registry = CollectorRegistry()
+        self._about = {"version": version, "profile": profile, "python": python_version()}
+        self._stages = {stage: Buckets(STAGE_EDGES_S) for stage in STAGES}
+        self._response = Buckets(RESPONSE_EDGES_S)
+        self._hidden = Buckets(RATIO_EDGES)
         self._lateness = Buckets(LATENESS_EDGES_S)
         self._barge_in = Buckets(BARGE_IN_EDGES_S)
+        self._turns = Counter({"answered": 0, "interrupted": 0, "silent": 0})
+        self._drafts = Counter({"true": 0, "false": 0})
+        self._failures: Counter[tuple[str, str]] = Counter()
         self._children: dict[str, ChildReadings] = {}
-        self._about = {"version": version, "profile": profile, "python": python_version()}
-        stages = Histogram(
-            "voicestack_stage_seconds",
-            "What a stage took, hidden or not, by the ledger of the turn",
-            ["stage"],
-            buckets=STAGE_EDGES_S,
-            registry=registry,
-        )
-        self._stages = {stage: stages.labels(stage) for stage, _, _ in STAGES}
-        self._response = Histogram(
-            "voicestack_response_seconds",
-            "From the last sample of the user's speech to the first sample of the answer",
-            buckets=RESPONSE_EDGES_S,
-            registry=registry,
-        )
-        self._hidden = Histogram(
-            "voicestack_hidden_ratio",
-            "Share of a turn's work that was done before the end of the turn was decided",
-            buckets=RATIO_EDGES,
-            registry=registry,
-        )
-        self._sessions = Gauge("voicestack_sessions", "Sessions in progress", registry=registry)
-        turns = Counter("voicestack_turns", "Replies that ended, by how", ["outcome"], registry=registry)
-        self._turns = {outcome: turns.labels(outcome) for outcome in ("answered", "interrupted", "silent")}
-        drafts = Counter(
-            "voicestack_drafts", "Drafts, by whether they were right", ["won"], registry=registry
-        )
-        self._drafts = {won: drafts.labels(str(won).lower()) for won in (True, False)}
-        self._failures = Counter(
-            "voicestack_stage_failures",
-            "Errors that engines raised",
-            ["stage", "code"],
-            registry=registry,
-        )
-        ProcessCollector(registry=registry)
-        registry.register(_Readings(self._read))
+        self._n_sessions = 0
+        self._registry = CollectorRegistry()
+        self._registry.register(_Readings(self._read))
+        ProcessCollector(registry=self._registry)
 
     def turn_measured(self, marks: TurnMarks) -> None:
         """See `ports.Observer`."""
         for span in marks.spans():
-            self._stages[span.stage].observe(max(0.0, span.duration_ms / 1e3))
+            self._stages[span.stage].add(span.duration_ms / 1e3)
         if marks.response_ms is not None:
-            self._response.observe(marks.response_ms / 1e3)
+            self._response.add(marks.response_ms / 1e3)
         work_ms = marks.work_ms()
         if work_ms > 0:
-            self._hidden.observe(marks.hidden_ms() / work_ms)
+            self._hidden.add(marks.hidden_ms() / work_ms)
         heard = Mark.FIRST_SENT in marks.at_ns
-        self._turns["interrupted" if marks.interrupted else "answered" if heard else "silent"].inc()
+        self._turns["interrupted" if marks.interrupted else "answered" if heard else "silent"] += 1
 
     def playout_sent(self, late_ns: int) -> None:
         """See `ports.Observer`."""
-        self._lateness.add(late_ns)
+        self._lateness.add(late_ns / 1e9)
 
     def barge_in(self, decision_to_flush_ns: int) -> None:
         """See `ports.Observer`."""
-        self._barge_in.add(decision_to_flush_ns)
+        self._barge_in.add(decision_to_flush_ns / 1e9)
 
     def draft_ended(self, *, won: bool) -> None:
         """See `ports.Observer`."""
-        self._drafts[won].inc()
+        self._drafts["true" if won else "false"] += 1
 
     def stage_failed(self, stage: str, code: str) -> None:
         """See `ports.Observer`."""
-        self._failures.labels(stage, code).inc()
+        self._failures[stage, code] += 1
 
     def session_opened(self) -> None:
         """A peer is connected."""
-        self._sessions.inc()
+        self._n_sessions += 1
 
     def session_closed(self) -> None:
         """A peer is gone."""
-        self._sessions.dec()
+        self._n_sessions -= 1
 
     def watch_child(self, name: str, readings: ChildReadings) -> None:
-        """Export how a supervised process is; asked at every scrape. `name` must be unlike others."""
+        """Export how a supervised process is, asking at every scrape. Each has a name of its own."""
         self._children[name] = readings
 
     def render(self) -> tuple[bytes, str]:
@@ -181,24 +154,53 @@ class Metrics:
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
     def _read(self) -> Iterator[Metric]:
-        yield self._lateness.family(
-            "voicestack_playout_lateness_seconds", "How long after it was due a frame left for the peer"
+        yield from self._histograms()
+        yield from self._counts()
+        yield GaugeMetricFamily("voicestack_sessions", "Sessions in progress", value=self._n_sessions)
+        yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
+
+    def _histograms(self) -> Iterator[Metric]:
+        about = "What a stage took by the ledger of the turn, hidden or not"
+        stages = HistogramMetricFamily("voicestack_stage_seconds", about, labels=["stage"])
+        for stage, buckets in self._stages.items():
+            buckets.export(stages, stage)
+        yield stages
+        for name, about, buckets in (
+            ("response_seconds", "From the user's last sample to the answer's first", self._response),
+            ("hidden_ratio", "Share of the work done before the end of the turn was decided", self._hidden),
+            ("playout_lateness_seconds", "How long after it was due a frame left", self._lateness),
+            ("barge_in_seconds", "From the decision to interrupt to silence in the server", self._barge_in),
+        ):
+            family = HistogramMetricFamily(f"voicestack_{name}", about, labels=())
+            buckets.export(family)
+            yield family
+
+    def _counts(self) -> Iterator[Metric]:
+        turns = CounterMetricFamily("voicestack_turns", "Replies that ended, by how", labels=["outcome"])
+        for outcome, n in self._turns.items():
+            turns.add_metric([outcome], n)
+        drafts = CounterMetricFamily(
+            "voicestack_drafts", "Drafts, by whether they were right", labels=["won"]
         )
-        yield self._barge_in.family(
-            "voicestack_barge_in_seconds", "From the decision to interrupt to silence in the server"
+        for won, n in self._drafts.items():
+            drafts.add_metric([won], n)
+        labels = ["stage", "code"]
+        failures = CounterMetricFamily(
+            "voicestack_stage_failures", "Errors that engines raised", labels=labels
         )
+        for failure, n in self._failures.items():
+            failures.add_metric(failure, n)
+        labels = ["child"]
         restarts = CounterMetricFamily(
-            "voicestack_child_restarts", "Times that a child process was started again", labels=["child"]
+            "voicestack_child_restarts", "Restarts of child processes", labels=labels
         )
         ready = GaugeMetricFamily(
-            "voicestack_child_ready", "Whether a child process is usable", labels=["child"]
+            "voicestack_child_ready", "Whether a child process is usable", labels=labels
         )
         for name, child in self._children.items():
             restarts.add_metric([name], child.n_restarts())
             ready.add_metric([name], child.is_ready())
-        yield restarts
-        yield ready
-        yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
+        yield from (turns, drafts, failures, restarts, ready)
 
 
 class _Readings(Collector):

@@ -11,18 +11,23 @@ from voicestack.aio.clock import Clock, Timer
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.errors import TransportLost
-from voicestack.core.g711 import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw
+from voicestack.core.g711 import decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
 from voicestack.core.ids import TurnId
 from voicestack.core.notes import Note
 from voicestack.core.resample import Resampler
+from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
-from voicestack.realtime.session_object import AudioFormat
 from voicestack.transports.ws_peer import WebSocketPeer
 
 BITE_MS = 500
 """Audio that is dealt with in one turn of the event loop. A client may append minutes at once."""
 
-ORDERLY = {None: False, CloseCode.NORMAL_CLOSURE: True, CloseCode.GOING_AWAY: True, CloseCode.NO_STATUS_RCVD: True}
+ORDERLY = {
+    None: False,
+    CloseCode.NORMAL_CLOSURE: True,
+    CloseCode.GOING_AWAY: True,
+    CloseCode.NO_STATUS_RCVD: True,
+}
 
 
 class RealtimeTransport:
@@ -40,7 +45,7 @@ class RealtimeTransport:
         self._backlog: deque[Command | InputAudio] = deque()
         self._timer: Timer | None = None
         self._closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._early: list[tuple[bytes, bool]] = []
+        self._early: list[str | bytes] = []
         peer.on_message = self._on_early
         peer.on_closed = self._on_closed
 
@@ -49,8 +54,8 @@ class RealtimeTransport:
         self._sink = on_received
         self._peer.send(self._protocol.opening())
         self._peer.on_message = self._on_message
-        for message, is_text in self._early:
-            self._on_message(message, is_text)
+        for message in self._early:
+            self._on_message(message)
         self._early.clear()
         try:
             code = await self._closed
@@ -58,7 +63,7 @@ class RealtimeTransport:
             self._peer.on_message = _ignore
             if self._timer is not None:
                 self._timer.cancel()
-        if not ORDERLY.get(code, False):
+        if code not in ORDERLY:
             raise TransportLost(f"{self._peer.client} is gone (close code {code})")
 
     def tell(self, note: Note) -> None:
@@ -77,15 +82,15 @@ class RealtimeTransport:
     def flush(self) -> None:
         """The client owns its buffer: `speech_started` or `response.done` tells it to drop it."""
 
-    def _on_early(self, message: bytes, is_text: bool) -> None:
-        self._early.append((message, is_text))
+    def _on_early(self, message: str | bytes) -> None:
+        self._early.append(message)
 
     def _on_closed(self, code: int | None) -> None:
         if not self._closed.done():
             self._closed.set_result(code)
 
-    def _on_message(self, message: bytes, is_text: bool) -> None:
-        received = self._protocol.receive(message) if is_text else self._protocol.receive_binary()
+    def _on_message(self, message: str | bytes) -> None:
+        received = self._protocol.receive(message)
         if received.answers:
             self._peer.send(list(received.answers))
         if received.close is not None:
@@ -133,8 +138,7 @@ class _Ear:
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self.format = audio_format
-        sample_bytes = 2 if audio_format.kind == "pcm" else 1
-        self.bite_bytes = audio_format.rate_hz * BITE_MS // 1000 * sample_bytes
+        self.bite_bytes = audio_format.rate_hz * BITE_MS // 1000 * audio_format.sample_bytes
         self._resampler = Resampler(audio_format.rate_hz, EAR_RATE_HZ)
 
     def decode(self, data: bytes) -> Pcm:
@@ -143,9 +147,9 @@ class _Ear:
             case "pcm":
                 pcm: Pcm = np.frombuffer(data, dtype="<i2")
             case "pcmu":
-                pcm = decode_ulaw(data)
+                pcm = decode_mu_law(np.frombuffer(data, dtype=np.uint8))
             case "pcma":
-                pcm = decode_alaw(data)
+                pcm = decode_a_law(np.frombuffer(data, dtype=np.uint8))
         return self._resampler.push(pcm)
 
 
@@ -164,10 +168,10 @@ class _Lips:
             case "pcm":
                 return pcm.tobytes()
             case "pcmu":
-                return encode_ulaw(pcm)
+                return encode_mu_law(pcm).tobytes()
             case "pcma":
-                return encode_alaw(pcm)
+                return encode_a_law(pcm).tobytes()
 
 
-def _ignore(message: bytes, is_text: bool) -> None:
+def _ignore(message: str | bytes) -> None:
     """The session is over."""

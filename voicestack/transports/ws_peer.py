@@ -6,11 +6,12 @@ costs two function calls and not two task switches.
 """
 
 import logging
+from asyncio import Protocol as AsyncioProtocol
+from asyncio import Transport
+from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
-from asyncio import Protocol as AsyncioProtocol, Transport
-from asyncio.transports import BaseTransport
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
@@ -50,7 +51,7 @@ class Door(Protocol):
         ...
 
 
-def ignore_message(message: bytes, is_text: bool) -> None:
+def ignore_message(message: str | bytes) -> None:
     """A peer that nobody listens to."""
 
 
@@ -59,7 +60,7 @@ def ignore_closed(code: int | None) -> None:
 
 
 class WebSocketPeer(AsyncioProtocol):
-    """The server's end of one connection.
+    """The server's end of one connection. `on_message` is given str for text and bytes for binary.
 
     Args:
         door: See `Door`.
@@ -94,7 +95,7 @@ class WebSocketPeer(AsyncioProtocol):
         self._timer: Timer | None = None
         self.request: Request | None = None
         self.client = ""
-        self.on_message: Callable[[bytes, bool], None] = ignore_message
+        self.on_message: Callable[[str | bytes], None] = ignore_message
         self.on_closed: Callable[[int | None], None] = ignore_closed
 
     @property
@@ -223,16 +224,28 @@ class WebSocketPeer(AsyncioProtocol):
                 self._is_text = frame.opcode is Opcode.TEXT
                 self._parts = []
                 if frame.fin:
-                    self.on_message(bytes(frame.data), self._is_text)
+                    self._message(bytes(frame.data))
                 else:
                     self._parts.append(bytes(frame.data))
             case Opcode.CONT:
                 self._parts.append(bytes(frame.data))
                 if frame.fin:
                     message, self._parts = b"".join(self._parts), []
-                    self.on_message(message, self._is_text)
+                    self._message(message)
             case Opcode.PONG:
                 self._answered = True
+
+    def _message(self, data: bytes) -> None:
+        """Pass on a complete message: text as str, binary as bytes."""
+        if not self._is_text:
+            self.on_message(data)
+            return
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:  # RFC 6455, section 8.1: fail the connection
+            self.close(CloseCode.INVALID_DATA, "text that is not UTF-8")
+        else:
+            self.on_message(text)
 
     def _ping(self) -> None:
         """Find out whether the peer still lives."""

@@ -1,0 +1,189 @@
+"""Is what the server sends correct Realtime protocol? The strictest reading of the `openai` package's types.
+
+The package itself reads leniently (`construct`): a wrong field shows as None there and breaks other clients.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import count
+from typing import Any, get_args
+
+import orjson
+from openai.types.realtime import RealtimeServerEvent
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from voicestack.core.ids import SessionId
+from voicestack.core.settings import SessionSettings
+from voicestack.realtime.protocol import RealtimeProtocol
+
+EXTENSIONS = ("voicestack.turn.measured",)
+MAX_ID_CHARS = 32
+
+
+def _event_types() -> dict[str, TypeAdapter[Any]]:
+    union = get_args(RealtimeServerEvent)[0]
+    found: dict[str, TypeAdapter[Any]] = {}
+    for model in get_args(union):
+        (kind,) = get_args(model.model_fields["type"].annotation)
+        found[kind] = TypeAdapter(model)
+    return found
+
+
+EVENT_TYPES = _event_types()
+NEVER_SENT = {"conversation.created", "conversation.item.created"}
+"""Typed, but a client that knows the GA names is confused by them."""
+UNTYPED = {"session.id", "session.object", "session.expires_at"}
+"""Documented and sent by the original, but missing in the package's types."""
+NULLABLE = {
+    "previous_item_id",
+    "error.code",
+    "error.param",
+    "error.event_id",
+    "response.status_details",
+    "response.usage",
+    "response.conversation_id",
+    "response.metadata",
+    "session.tracing",
+    "session.prompt",
+    "session.include",
+    "session.audio.input.transcription",
+    "session.audio.input.noise_reduction",
+    "session.audio.input.turn_detection",
+    "session.audio.input.turn_detection.idle_timeout_ms",
+}
+"""Where clients expect null. Anywhere else a key without a value is left out: several clients refuse null."""
+RESPONSE_KEYS = {
+    "object",
+    "id",
+    "status",
+    "status_details",
+    "output",
+    "conversation_id",
+    "output_modalities",
+    "max_output_tokens",
+    "audio",
+    "usage",
+    "metadata",
+}
+
+
+def make_protocol(
+    defaults: SessionSettings | None = None, *, model: str = "voicestack-1", extensions: bool = False
+) -> RealtimeProtocol:
+    """A protocol with numbered names, at the Unix time 1000."""
+    numbers = count(1)
+    return RealtimeProtocol(
+        session_id=SessionId("sess_1"),
+        model=model,
+        defaults=defaults or SessionSettings(),
+        new_id=lambda first: f"{first}_{next(numbers)}",
+        now_s=lambda: 1_000,
+        extensions=extensions,
+    )
+
+
+def check_server_event(event: dict[str, Any], *, extensions: bool = False) -> None:
+    """Raise AssertionError unless the event is exactly what the types allow, with nothing unknown in it."""
+    kind = event.get("type")
+    if extensions and kind in EXTENSIONS:
+        return
+    assert kind in EVENT_TYPES, f"unknown type of event: {kind!r}"
+    assert kind not in NEVER_SENT, f"{kind} is not a GA event"
+    try:
+        value = EVENT_TYPES[kind].validate_json(orjson.dumps(event), strict=True)
+    except ValidationError as error:
+        raise AssertionError(f"{kind}: {error}\n{event}") from None
+    unknown = set(_unknown(value, "")) - UNTYPED
+    assert not unknown, f"{kind}: unknown fields {sorted(unknown)}"
+    nulls = set(_nulls(event, "")) - NULLABLE
+    assert not nulls, f"{kind}: null at {sorted(nulls)}"
+    if kind != "input_audio_buffer.dtmf_event_received":
+        assert 0 < len(event["event_id"]) <= MAX_ID_CHARS, event["event_id"]
+    if "response" in event:
+        assert set(event["response"]) == RESPONSE_KEYS, sorted(event["response"])
+        assert (event["response"]["usage"] is None) == (kind == "response.created")
+    if kind == "error":
+        assert set(event["error"]) == {"type", "code", "message", "param", "event_id"}
+
+
+def _unknown(value: Any, path: str) -> Iterable[str]:
+    """The paths that the types do not know."""
+    if isinstance(value, BaseModel):
+        yield from (f"{path}{name}" for name in value.model_extra or ())
+        for name in value.model_fields_set & type(value).model_fields.keys():
+            yield from _unknown(getattr(value, name), f"{path}{name}.")
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _unknown(entry, path)
+
+
+def _nulls(value: Any, path: str) -> Iterable[str]:
+    """The paths that are null, outside of what the client itself wrote (tool schemas and the like)."""
+    if value is None:
+        yield path.removesuffix(".")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in ("parameters", "metadata") or inner is None:
+                yield from _nulls(inner, f"{path}{name}.")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _nulls(inner, path)
+
+
+def check_server_frames(frames: Iterable[bytes], *, extensions: bool = False) -> list[dict[str, Any]]:
+    """Check every frame of one connection and what holds between them. Returns the events.
+
+    - an event id is used once;
+    - the text of a `.done` is what its deltas said;
+    - `response.done` ends what `response.created` began, once, and shows the items of `output_item.done`;
+    - deltas belong to a response, an item and a part that were announced and are not done.
+    """
+    events = [orjson.loads(frame) for frame in frames]
+    for event in events:
+        check_server_event(event, extensions=extensions)
+    ids = [event["event_id"] for event in events]
+    assert len(set(ids)) == len(ids), "an event id was used twice"
+    by_response: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in events:
+        if event["type"].startswith("response."):
+            response_id = event["response"]["id"] if "response" in event else event["response_id"]
+            by_response[response_id].append(event)
+    for own in by_response.values():
+        _check_response(own)
+    return events
+
+
+def _check_response(events: list[dict[str, Any]]) -> None:
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "response.created", kinds
+    assert kinds.count("response.created") == 1, kinds
+    assert kinds.count("response.done") <= 1, kinds
+    assert "response.done" not in kinds[:-1], kinds
+    assert events[0]["response"]["status"] == "in_progress"
+    texts: dict[str, str] = defaultdict(str)
+    is_open = False
+    done_items = []
+    for event in events:
+        kind = event["type"]
+        if kind == "response.content_part.added":
+            is_open = True
+        elif kind == "response.content_part.done":
+            is_open = False
+            assert event["part"][_words_field(event["part"])] == texts["all"]
+        elif kind.endswith(".delta"):
+            assert is_open, f"{kind} outside of a content part"
+            if kind != "response.output_audio.delta":
+                texts[kind.removesuffix(".delta")] += event["delta"]
+                texts["all"] += event["delta"]
+        elif kind in ("response.output_text.done", "response.output_audio_transcript.done"):
+            said = event["text"] if "text" in event else event["transcript"]
+            assert said == texts[kind.removesuffix(".done")]
+        elif kind == "response.output_item.done":
+            done_items.append(event["item"])
+        elif kind == "response.done":
+            assert event["response"]["output"] == done_items
+            assert event["response"]["status"] != "in_progress"
+
+
+def _words_field(part: dict[str, Any]) -> str:
+    return "text" if part["type"] == "text" else "transcript"

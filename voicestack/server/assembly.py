@@ -1,0 +1,102 @@
+"""Which engines does a configuration ask for? Made here, run by the lifecycle."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from voicestack.aio.clock import Clock
+from voicestack.config.derived import policy_of
+from voicestack.config.schema import Config
+from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedLlm, ScriptedTts
+from voicestack.ports import Asr, Llm, Tts, Vad
+from voicestack.session.ears import Hearing
+from voicestack.session.tuning import Engines, Tuning
+
+
+class Supervised(Protocol):
+    """Something that must be running for the server to be ready."""
+
+    @property
+    def name(self) -> str:
+        """For people and metrics."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be used now."""
+        ...
+
+    @property
+    def n_restarts(self) -> int:
+        """How often it had to be started again."""
+        ...
+
+    async def run(self) -> None:
+        """Keep it running until cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The engines of this process, and what must run for them."""
+
+    engines: Engines
+    supervised: tuple[Supervised, ...]
+
+
+def assemble(config: Config, clock: Clock) -> Assembly:
+    """Make the engines. Nothing is started yet.
+
+    Raises:
+        ConfigError: an engine's package or file is missing.
+    """
+    vad = _vad(config)
+    asr, asr_runs = _asr(config, clock)
+    llm, llm_runs = _llm(config, clock)
+    tts, tts_runs = _tts(config, clock)
+    return Assembly(Engines(vad, asr, llm, tts), (*asr_runs, *llm_runs, *tts_runs))
+
+
+def tuning_of(config: Config) -> Tuning:
+    """How sessions behave."""
+    return Tuning(
+        policy=policy_of(config),
+        hearing=Hearing(config.turn.soft_end_ms, config.turn.min_speech_ms, config.turn.stall_ms),
+        lead_ms=config.session.lead_ms,
+        queue_ms=config.session.queue_ms,
+        prime=config.llm.prime,
+        apology=config.session.apology,
+    )
+
+
+def _vad(config: Config) -> Vad:
+    if config.vad.engine == "energy":
+        return EnergyVad()
+    from voicestack.engines.silero_vad import SileroVad
+
+    return SileroVad()
+
+
+def _asr(config: Config, clock: Clock) -> tuple[Asr, tuple[Supervised, ...]]:
+    if config.asr.engine == "scripted":
+        return ScriptedAsr(config.asr.texts), ()
+    from voicestack.engines.pocketsphinx_asr import PocketSphinxAsr
+
+    asr = PocketSphinxAsr(
+        clock=clock, n_workers_min=config.asr.workers_min, n_workers_max=config.asr.workers_max
+    )
+    return asr, (asr,)
+
+
+def _llm(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
+    if config.llm.engine == "scripted":
+        return ScriptedLlm(config.llm.answers), ()
+    raise NotImplementedError
+
+
+def _tts(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
+    if config.tts.engine == "scripted":
+        return ScriptedTts(), ()
+    from voicestack.engines.espeak_tts import EspeakTts
+
+    tts = EspeakTts(clock=clock, voice=config.tts.voice, rate_wpm=config.tts.rate_wpm)
+    return tts, (tts,)

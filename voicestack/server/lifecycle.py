@@ -1,0 +1,136 @@
+"""How the server starts, warms up, runs and stops."""
+
+import asyncio
+import functools
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from voicestack import __version__
+from voicestack.aio.clock import SystemClock
+from voicestack.aio.scope import Scope
+from voicestack.config.derived import settings_of
+from voicestack.config.schema import Config
+from voicestack.core.errors import ConfigError, Overloaded
+from voicestack.core.marks import TurnMarks
+from voicestack.server.app import Parts, make_app
+from voicestack.server.assembly import Supervised, assemble, tuning_of
+from voicestack.server.door import RealtimeDoor
+from voicestack.server.readiness import Readiness
+from voicestack.telemetry.metrics import ChildReadings, Metrics
+from voicestack.transports.ws_peer import WebSocketPeer
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_MS = 1000
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, with the signals left to us: it would raise them again and skip our clean-up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that is ready: its port, the synthetic turn that passed, and how to stop it."""
+
+    port: int
+    turn: TurnMarks
+    stop: Callable[[], None]
+
+
+async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
+    """Serve until SIGINT, SIGTERM or `Running.stop`. `on_ready` is called every time that it becomes ready.
+
+    Raises:
+        ConfigError: the engines cannot be made, or the port is taken.
+    """
+    clock = SystemClock()
+    assembly = assemble(config, clock)
+    metrics = Metrics(version=__version__, profile=config.profile)
+    readiness = Readiness(
+        assembly.engines,
+        assembly.supervised,
+        clock=clock,
+        settings=settings_of(config),
+        tuning=tuning_of(config),
+        budget_ms=config.budget.readiness_turn_ms,
+    )
+
+    def admits() -> Overloaded | None:
+        if not readiness.ever:
+            return Overloaded(f"not ready: {readiness.reason}", retry_after_ms=RETRY_AFTER_MS)
+        if door.n_sessions >= config.server.max_sessions:
+            return Overloaded(
+                f"all {config.server.max_sessions} sessions are taken", retry_after_ms=RETRY_AFTER_MS
+            )
+        return None
+
+    async with Scope() as scope:
+        for part in assembly.supervised:
+            scope.start(part.run(), name=part.name)
+        door = RealtimeDoor(
+            config, assembly.engines, clock=clock, scope=scope, metrics=metrics, admits=admits
+        )
+        for part in assembly.supervised:
+            metrics.watch_child(part.name, _readings(part))
+        app = make_app(Parts(config, door, readiness, metrics))
+        peer = functools.partial(
+            WebSocketPeer,
+            door,
+            clock,
+            max_message_bytes=config.server.max_message_bytes,
+            max_unsent_bytes=config.server.write_buffer_limit_bytes,
+        )
+        server = _Uvicorn(
+            uvicorn.Config(
+                app,
+                host=config.server.host,
+                port=config.server.port,
+                ws=peer,  # type: ignore[arg-type]  # anything that makes a protocol will do
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
+            )
+        )
+        stop = _stop_on_signals(server)
+        scope.start(readiness.run(lambda turn: on_ready(Running(_port(server), turn, stop))), name="readiness")
+        try:
+            await server.serve()
+        except SystemExit:  # uvicorn's word for a port that is taken
+            raise ConfigError(
+                f"server.port {config.server.port} on {config.server.host} cannot be used: is it taken?"
+            ) from None
+    log.info("stopped")
+
+
+def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
+    """The first signal, or call, stops in order, the second at once."""
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return stop
+
+
+def _readings(part: Supervised) -> ChildReadings:
+    return ChildReadings(n_restarts=lambda: part.n_restarts, is_ready=lambda: part.is_ready)
+
+
+def _port(server: uvicorn.Server) -> int:
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port

@@ -1,0 +1,162 @@
+"""Is the server warm? Only a real turn, run under budget, says so."""
+
+import asyncio
+import itertools
+import logging
+import wave
+from collections.abc import Callable
+from importlib.resources import files
+
+import numpy as np
+
+from voicestack.aio.clock import Clock
+from voicestack.aio.scope import Scope
+from voicestack.core.audio import Pcm
+from voicestack.core.commands import CancelReply
+from voicestack.core.errors import VoiceStackError
+from voicestack.core.ids import SessionId
+from voicestack.core.marks import TurnMarks
+from voicestack.core.notes import ReplyEnded, TurnMeasured, UserSaid
+from voicestack.core.settings import SessionSettings
+from voicestack.server.assembly import Supervised
+from voicestack.session.session import Session
+from voicestack.session.tuning import Engines, Tuning
+from voicestack.transports.memory import MemoryPeer
+
+log = logging.getLogger(__name__)
+
+QUESTION_FILE = "question.wav"
+"""'What is the capital of France', spoken by flite's voice slt: 16 kHz mono."""
+
+TURN_LIMIT_S = 20
+"""A synthetic turn that takes longer has failed, whatever the budget."""
+
+AGAIN_AFTER_S = 1.0
+"""Pause after a synthetic turn that failed."""
+
+
+class Readiness:
+    """Runs synthetic turns until one passes, and again whenever a supervised process was replaced.
+
+    Attributes:
+        reason: Why the server is not ready, None when it is.
+        ever: Whether it has been ready before; from then on sessions are taken.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        supervised: tuple[Supervised, ...],
+        *,
+        clock: Clock,
+        settings: SessionSettings,
+        tuning: Tuning,
+        budget_ms: float,
+    ) -> None:
+        self._engines, self._supervised, self._clock = engines, supervised, clock
+        self._settings, self._tuning, self._budget_ms = settings, tuning, budget_ms
+        self._reason: str | None = "starting"
+        self._n_restarts = 0
+        self.ever = False
+        self.last_turn: TurnMarks | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the server is not ready; None when it is."""
+        down = [part.name for part in self._supervised if not part.is_ready]
+        if down:
+            return f"not running: {', '.join(down)}"
+        return self._reason
+
+    async def run(self, on_ready: Callable[[TurnMarks], None]) -> None:
+        """Watch for ever. `on_ready` is called with the turn that passed, every time."""
+        while True:
+            n_restarts = sum(part.n_restarts for part in self._supervised)
+            all_up = all(part.is_ready for part in self._supervised)
+            if n_restarts != self._n_restarts:
+                self._n_restarts, self._reason = n_restarts, "a process was replaced; warming it"
+            if all_up and self._reason is not None:
+                await self._try(on_ready)
+            await asyncio.sleep(0.1 if self._reason is None or not all_up else AGAIN_AFTER_S)
+
+    async def _try(self, on_ready: Callable[[TurnMarks], None]) -> None:
+        try:
+            async with asyncio.timeout(TURN_LIMIT_S):
+                marks = await synthetic_turn(self._engines, self._clock, self._settings, self._tuning)
+        except (VoiceStackError, TimeoutError) as error:
+            self._reason = f"the synthetic turn failed: {error or 'no answer'}"
+            log.warning("%s", self._reason)
+            return
+        self.last_turn = marks
+        response_ms = marks.response_ms
+        if response_ms is None or response_ms > self._budget_ms:
+            self._reason = f"the synthetic turn took {response_ms} ms; the budget is {self._budget_ms} ms"
+            log.warning("%s", self._reason)
+            return
+        self._reason, self.ever = None, True
+        on_ready(marks)
+
+
+async def synthetic_turn(
+    engines: Engines, clock: Clock, settings: SessionSettings, tuning: Tuning
+) -> TurnMarks:
+    """Ask the engines a spoken question through a session like any other, and hear the answer begin.
+
+    Raises:
+        VoiceStackError: a stage failed, or nothing was understood.
+    """
+    peer, numbers = MemoryPeer(clock), itertools.count(1)
+    session = Session(
+        SessionId("readiness"),
+        peer,
+        engines,
+        settings=settings,
+        tuning=tuning,
+        clock=clock,
+        observer=Unobserved(),
+        new_id=lambda prefix: f"{prefix}_{next(numbers)}",
+    )
+
+    async def ask() -> None:
+        await peer.say(question())
+        while not peer.played:
+            await peer.be_silent(100)
+            ends = [note for note in peer.notes(ReplyEnded) if isinstance(note, ReplyEnded)]
+            if ends and ends[0].error is not None:
+                raise ends[0].error
+            said = [note.text for note in peer.notes(UserSaid) if isinstance(note, UserSaid)]
+            if said and not said[0]:
+                raise VoiceStackError("the recogniser understood nothing")
+        peer.send(CancelReply())
+        peer.hang_up()
+
+    async with Scope() as scope:
+        scope.start(ask(), name="readiness")
+        await session.run()
+    measured = [note for note in peer.notes(TurnMeasured) if isinstance(note, TurnMeasured)]
+    return measured[0].marks
+
+
+def question() -> Pcm:
+    """The spoken question: int16 mono at EAR_RATE_HZ."""
+    with wave.open(str(files("voicestack.server") / QUESTION_FILE)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
+
+
+class Unobserved:
+    """Satisfies `ports.Observer`; synthetic turns are not the users' figures."""
+
+    def turn_measured(self, marks: TurnMarks) -> None:
+        """See `ports.Observer`."""
+
+    def playout_sent(self, late_ns: int) -> None:
+        """See `ports.Observer`."""
+
+    def barge_in(self, decision_to_flush_ns: int) -> None:
+        """See `ports.Observer`."""
+
+    def draft_ended(self, *, won: bool) -> None:
+        """See `ports.Observer`."""
+
+    def stage_failed(self, stage: str, code: str) -> None:
+        """See `ports.Observer`."""
