@@ -1,7 +1,7 @@
 """`voicestack talk --mic`: how does a sound device become one side of a call?
 
-The device runs in a thread of its own; its callbacks only hand bytes over. There is no echo cancellation here,
-so the agent hears itself through loudspeakers: headphones are needed.
+The device runs in a thread of its own; its callbacks only hand bytes over. There is no echo cancellation,
+so through loudspeakers the agent hears itself: headphones are needed.
 """
 
 import argparse

@@ -97,7 +97,7 @@ class Bar:
 
 
 def bars(stages: Sequence[Stage], n_columns: int) -> list[Bar]:
-    """One bar per stage, to one scale, the latest end at the right edge; no stage is less than a character."""
+    """One bar per stage, to one scale, the latest end at the right edge, none shorter than a character."""
     last_ms = max((stage.end_ms for stage in stages), default=0.0)
     per_ms = n_columns / last_ms if last_ms > 0 else 0.0
     drawn = []

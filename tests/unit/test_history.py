@@ -1,0 +1,57 @@
+"""The conversation as heard."""
+
+import pytest
+
+from voicestack.core.history import History, Item, Message
+from voicestack.core.ids import ItemId
+
+
+def item(name: str, role: str = "user", text: str | None = "x") -> Item:
+    return Item(ItemId(name), role, text)  # type: ignore[arg-type]
+
+
+def names(history: History) -> list[str]:
+    return [i.id for i in history]
+
+
+def test_items_go_to_the_end_the_front_or_after_another() -> None:
+    history = History()
+    assert history.add(item("a")) is None
+    assert history.add(item("b")) == "a"
+    assert history.add(item("c"), after=ItemId("a")) == "a"
+    assert history.add(item("d"), after="root") is None
+    assert names(history) == ["d", "a", "c", "b"]
+    with pytest.raises(KeyError):
+        history.add(item("e"), after=ItemId("nobody"))
+    assert names(history) == ["d", "a", "c", "b"]
+
+
+def test_a_cut_keeps_the_words_that_were_said_to_their_end() -> None:
+    history = History()
+    history.add(Item(ItemId("a"), "agent", "", spoken=True))
+    for text, ms in (("One", 200), ("", 100), (" two", 200), (" three.", 300)):
+        history.speech(ItemId("a")).append(text, ms)
+    history.say(ItemId("a"), "One two three.")
+    assert history.cut(ItemId("a"), 800).text == "One two three."
+    assert history.cut(ItemId("a"), 800).status == "completed"
+    assert history.cut(ItemId("a"), 799).text == "One two"
+    assert history.cut(ItemId("a"), 499).text == "One"
+    assert history.cut(ItemId("a"), 199).text == ""
+    assert history.cut(ItemId("a"), 499).status == "incomplete"
+    assert history.spoken_ms(ItemId("a")) == 800
+
+
+def test_messages_leave_out_what_was_not_heard_and_join_what_one_side_said_twice() -> None:
+    history = History()
+    history.add(item("1", "user", "what time"))
+    history.add(item("2", "agent", ""))
+    history.add(item("3", "user", None))
+    history.add(item("4", "user", "in Paris"))
+    history.add(item("5", "agent", "Five."))
+    assert history.messages("Be brief.", "and in Rome") == (
+        Message("system", "Be brief."),
+        Message("user", "what time in Paris"),
+        Message("agent", "Five."),
+        Message("user", "and in Rome"),
+    )
+    assert history.messages("") == (Message("user", "what time in Paris"), Message("agent", "Five."))
