@@ -1,8 +1,10 @@
 """The conversation as heard."""
 
+import itertools
+
 import pytest
 
-from voicestack.core.history import History, Item, Message
+from voicestack.core.history import History, Item, Message, fit_context
 from voicestack.core.ids import ItemId
 
 
@@ -55,3 +57,26 @@ def test_messages_leave_out_what_was_not_heard_and_join_what_one_side_said_twice
         Message("user", "and in Rome"),
     )
     assert history.messages("") == (Message("user", "what time in Paris"), Message("agent", "Five."))
+
+
+def test_a_long_conversation_loses_its_oldest_turns_in_large_steps() -> None:
+    history = History()
+    firsts: list[str] = []
+    for n in range(60):
+        history.add(item(f"u{n}", "user", f"question {n} " + "x" * 60))
+        whole = history.messages("Be brief.")
+        kept = fit_context(whole, 600)
+        assert kept[0] == Message("system", "Be brief.")
+        assert kept[-1] == whole[-1]
+        assert kept[1].role == "user"
+        assert kept[1:] == whole[-(len(kept) - 1) :], "a suffix, with no holes"
+        assert sum(len(m.text) // 3 + 8 for m in kept) <= 600
+        firsts.append(kept[1].text)
+        history.add(item(f"a{n}", "agent", "answer " + "y" * 60))
+    changes = sum(a != b for a, b in itertools.pairwise(firsts))
+    assert 5 <= changes <= 20, "the prefix stays the same for several turns"
+
+
+def test_the_newest_message_is_kept_however_long() -> None:
+    huge = (Message("user", "a"), Message("agent", "b"), Message("user", "c" * 10_000))
+    assert fit_context(huge, 100) == huge[-1:]

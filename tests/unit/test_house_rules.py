@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "voicestack").rglob("*.py"))
 
 MAX_FILE_LINES = 350
-MAX_FUNCTION_LINES = 50
+MAX_FUNCTION_LINES = 60
 
 BANNED_NAMES = "manager handler service base util utils helper helpers common context processor"
 """Parts of names that say nothing about the thing."""
@@ -133,7 +133,7 @@ def test_files_are_named_after_what_they_hold() -> None:
 
 BAD: list[tuple[Rule, str]] = [
     (short_enough, "x = 1\n" * 351),
-    (short_enough, "def f():\n" + "    x = 1\n" * 51),
+    (short_enough, "def f():\n" + "    x = 1\n" * 61),
     (documented, ""),
     (documented, '"""things"""'),
     (well_named, "class TurnManager: ..."),
@@ -151,7 +151,7 @@ BAD: list[tuple[Rule, str]] = [
     (discreet, "logger.error('x', extra={'said': event.words})"),
 ]
 GOOD: list[tuple[Rule, str]] = [
-    (short_enough, "def f():\n    '''" + "doc\n" * 60 + "    '''\n" + "    x = 1\n" * 50),
+    (short_enough, "def f():\n    '''" + "doc\n" * 70 + "    '''\n" + "    x = 1\n" * 60),
     (documented, '"""What is this?\n\nMore"""'),
     (well_named, "class Based(BaseModel): ..."),
     (with_units, "def f(timeout_ms: float, n_gaps: int, p_pause: float, rate: str): ..."),

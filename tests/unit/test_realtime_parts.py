@@ -72,7 +72,7 @@ def test_every_error_has_its_wire_form(
 
 def test_event_ids_stay_short_for_a_long_time() -> None:
     writer = Writer(lambda first: f"{first}_" + "0123456789abcdef" * 2)
-    writer._n_events = 10**10  # noqa: SLF001
+    writer._n_events = 10**10
     assert writer.event("x") == b'{"type":"x","event_id":"event_0123456789abcd_10000000001"}'
     assert len("event_0123456789abcd_10000000001") == MAX_ID_CHARS
 

@@ -28,6 +28,8 @@ _LEAD_IN_MS = 300
 """Silence before the first word: a line is open before anyone speaks."""
 _LEDGER_WAIT_MS = 500
 """How long after an answer its ledger may still come."""
+_LATE_MS = 40
+"""A frame sent so much later than it was spoken is worth a word: two frames."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +107,10 @@ async def _talk(args: argparse.Namespace, sounds: list[tuple[Path, Pcm]], clock:
     if args.json:
         print(orjson.dumps({"turns": turns, "errors": errors, "files": files}).decode())
     else:
-        console.print(f"[dim]wrote {files[0]} (the agent) and {files[1]} (left you, right the agent)[/]")
+        _show_lateness(console, max(caller.late_ms, default=0.0))
+        console.print(
+            f"[dim]wrote {files[0]} (the agent) and {files[1]} (left you, right the agent)[/]", soft_wrap=True
+        )
     return 0 if all(turn["answer"] for turn in turns) else 1
 
 
@@ -150,6 +155,14 @@ def _show(console: Console, turn: dict[str, Any]) -> None:
     for ledger in turn["ledgers"]:
         console.print(Waterfall(read_ledger(ledger)))
     console.print()
+
+
+def _show_lateness(console: Console, late_ms: float) -> None:
+    if late_ms > _LATE_MS:
+        console.print(
+            f"[yellow]This machine is busy: your voice was sent up to {late_ms:.0f} ms late, "
+            "so the times above are worse than the server's own.[/]"
+        )
 
 
 def save_call(caller: Caller, folder: Path) -> tuple[str, str]:

@@ -30,6 +30,7 @@ _MEANINGS = {
 }
 _UNICODE = {"shown": "█", "hidden": "░", "empty": " "}
 _ASCII = {"shown": "#", "hidden": ".", "empty": " "}
+_WORTH_SAYING_MS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class Waterfall:
             return
         n_columns = max(10, min(self._n_columns, options.max_width - 36))
         yield self._rows(glyphs, n_columns, spacious=options.max_width >= 100)
-        if self._ledger.hidden_ms:
+        if self._ledger.hidden_ms >= _WORTH_SAYING_MS:
             yield Text(
                 f"  {glyphs['hidden'] * 2} done before the endpoint was decided: it cost no time", style="dim"
             )
@@ -140,7 +141,7 @@ class Waterfall:
         ledger = self._ledger
         words = "no answer" if ledger.response_ms is None else f"answered after {ledger.response_ms:.0f} ms"
         title = Text("  server: ", style="dim").append(words, style="bold not dim")
-        if ledger.hidden_ms:
+        if ledger.hidden_ms >= _WORTH_SAYING_MS:
             title.append(f", {ledger.hidden_ms:.0f} of {ledger.work_ms:.0f} ms of work hidden")
         if ledger.drafted:
             title.append(", drafted ahead")

@@ -153,3 +153,37 @@ def _append_merged(out: list[Message], message: Message) -> None:
     if out and out[-1].role == message.role and message.role != "system":
         message = Message(message.role, f"{out.pop().text} {message.text}")
     out.append(message)
+
+
+CHARS_PER_TOKEN = 3
+"""Fewer than any tokeniser needs for English (GPT-2's and SmolLM2's: about 4.2), so the estimate is safe."""
+
+TOKENS_PER_MESSAGE = 8
+"""What a chat template adds to each message (ChatML: 5, and a safety margin)."""
+
+KEEP_SHARE = 0.6
+"""How full the context is after the oldest part was dropped. Dropping in large steps keeps the prompt's
+beginning, and with it the KV cache, the same for many turns."""
+
+
+def fit_context(messages: tuple[Message, ...], max_tokens: int) -> tuple[Message, ...]:
+    """Drop the oldest messages, but no system message, so that the rest fits into `max_tokens`.
+
+    The newest message is kept whatever its length. For a growing conversation the same messages are dropped
+    every time, until the next step is due.
+    """
+    system = tuple(m for m in messages if m.role == "system")
+    spoken = [m for m in messages if m.role != "system"]
+    room = max_tokens - sum(map(_tokens, system))
+    first = total = 0
+    for n, message in enumerate(spoken):
+        total += _tokens(message)
+        if total > room:
+            while first < n and (total > room * KEEP_SHARE or spoken[first].role != "user"):
+                total -= _tokens(spoken[first])
+                first += 1
+    return (*system, *spoken[first:])
+
+
+def _tokens(message: Message) -> int:
+    return len(message.text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE

@@ -63,6 +63,7 @@ def tuning_of(config: Config) -> Tuning:
         hearing=Hearing(config.turn.soft_end_ms, config.turn.min_speech_ms, config.turn.stall_ms),
         lead_ms=config.session.lead_ms,
         queue_ms=config.session.queue_ms,
+        context_tokens=config.llm.context_tokens - config.llm.max_tokens,
         prime=config.llm.prime,
         apology=config.session.apology,
     )

@@ -104,7 +104,9 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             )
         )
         stop = _stop_on_signals(server)
-        scope.start(readiness.run(lambda turn: on_ready(Running(_port(server), turn, stop))), name="readiness")
+        scope.start(
+            readiness.run(lambda turn: on_ready(Running(_port(server), turn, stop))), name="readiness"
+        )
         try:
             await server.serve()
         except SystemExit:  # uvicorn's word for a port that is taken

@@ -10,33 +10,19 @@ from dataclasses import replace
 
 from voicestack.aio.clock import Clock, Timer
 from voicestack.aio.scope import Scope
-from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, SpokenFrame, samples_to_ms
+from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.errors import PeerProtocolError, StageError
-from voicestack.core.history import History, Item, ItemStatus
+from voicestack.core.history import History, Message, fit_context
 from voicestack.core.ids import ItemId, SessionId, TurnId, UtteranceId
 from voicestack.core.marks import Mark
-from voicestack.core.notes import (
-    AudioCommitted,
-    ItemAdded,
-    Note,
-    Problem,
-    ReplyEnded,
-    ReplyReason,
-    ReplyStarted,
-    ReplyStatus,
-    TurnMeasured,
-    UserHearing,
-    UserSaid,
-    UserStarted,
-    UserStopped,
-    UserUnheard,
-)
+from voicestack.core.notes import Note, Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.ports import LlmRequest, Observer, SpeechRequest, TransportSession
 from voicestack.session.desk import obey
 from voicestack.session.ears import Ears, SpeechEvent
 from voicestack.session.ledger import Ledger
+from voicestack.session.minutes import Minutes
 from voicestack.session.mouth import LiveReply, Mouth
 from voicestack.session.primer import Primer
 from voicestack.session.recorder import Recorder
@@ -45,7 +31,6 @@ from voicestack.turn import events
 from voicestack.turn.actions import Action, Apologise, CommitReply, RetryReply, StartReply, StopReply
 from voicestack.turn.events import StopReason
 from voicestack.turn.machine import step
-from voicestack.turn.policy import Policy
 from voicestack.turn.state import Progress, State
 
 log = logging.getLogger(__name__)
@@ -91,7 +76,7 @@ class Session:
         )
         self._primer = Primer(engines.llm, self.scope)
         self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing)
-        self._utterance_items: dict[UtteranceId, ItemId] = {}
+        self._minutes = Minutes(self.history, self.tell, new_id, engines.tts.rate_hz)
         self._next_options = ReplyOptions()
         self._timer: Timer | None = None
 
@@ -146,49 +131,31 @@ class Session:
             self.tell(Problem(error, getattr(received, "event_id", None)))
 
     def on_speech(self, event: SpeechEvent, sample: int) -> None:
-        """Called by the ears: tell the peer, write the marks, decide."""
+        """Called by the ears: write it down, then decide."""
+        by_vad = self.settings.turn_detection is not None
         match event:
             case events.SpeechStarted(utterance=utterance):
-                self.tell(UserStarted(self._item_of(utterance), samples_to_ms(sample, EAR_RATE_HZ)))
+                self._minutes.user_started(utterance, sample)
             case events.SpeechPaused(speech_end_ns=end_ns):
                 self._ledger.hear(Mark.SPEECH_END, end_ns)
             case events.SpeechEnded(at_ns=now_ns, utterance=utterance, speech_end_ns=end_ns):
                 self._ledger.hear(Mark.SPEECH_END, end_ns)
                 self._ledger.hear(Mark.ENDPOINT, now_ns)
-                self._commit_utterance(self._item_of(utterance), samples_to_ms(sample, EAR_RATE_HZ))
+                self._minutes.user_stopped(utterance, sample, by_vad=by_vad)
             case events.WordsHeard(at_ns=now_ns, utterance=utterance, text=text):
                 self._ledger.hear(Mark.ASR_FINAL, now_ns)
-                audio_ms = samples_to_ms(sample, EAR_RATE_HZ)
-                self._understand(self._utterance_items.pop(utterance), text, audio_ms)
+                self._minutes.user_said(utterance, text, sample)
         self._feed(event)
 
     def on_partial(self, utterance: UtteranceId, text: str) -> None:
         """Called by the ears: words that may still change; enough to warm the LLM with."""
-        self.tell(UserHearing(self._item_of(utterance), text))
+        self._minutes.user_hearing(utterance, text)
         self._prime(text)
 
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
         """Called by the ears: this utterance will have no words."""
         self._observer.stage_failed(error.stage, error.code)
-        self.tell(UserUnheard(self._item_of(utterance), error))
-
-    def _item_of(self, utterance: UtteranceId) -> ItemId:
-        if utterance not in self._utterance_items:
-            self._utterance_items[utterance] = ItemId(self.new_id("item"))
-        return self._utterance_items[utterance]
-
-    def _commit_utterance(self, item_id: ItemId, audio_end_ms: int) -> None:
-        if self.settings.turn_detection is not None:
-            self.tell(UserStopped(item_id, audio_end_ms))
-        item = Item(item_id, "user", None, spoken=True)
-        previous = self.history.add(item)
-        self.tell(AudioCommitted(item_id, previous))
-        self.tell(ItemAdded(item, previous))
-
-    def _understand(self, item_id: ItemId, text: str, audio_ms: int) -> None:
-        if item_id in self.history:
-            self.history.say(item_id, text)
-        self.tell(UserSaid(item_id, text, audio_ms))
+        self._minutes.user_unheard(utterance, error)
 
     # --- what is asked for ----------------------------------------------------------------------------
 
@@ -270,7 +237,7 @@ class Session:
             LlmRequest(
                 session=self.id,
                 turn=turn,
-                messages=self.history.messages(instructions, words if draft else ""),
+                messages=self._context(instructions, words if draft else ""),
                 max_tokens=options.max_output_tokens or self.settings.max_output_tokens,
                 draft=draft,
             ),
@@ -284,9 +251,7 @@ class Session:
     def _commit(self, live: LiveReply) -> None:
         """The reply becomes part of the conversation and may be heard."""
         self._ledger.commit(live.turn)
-        spoken = live.modality == "audio"
-        previous = self.history.add(Item(live.item_id, "agent", "", spoken=spoken, status="in_progress"))
-        self.tell(ReplyStarted(live.turn, live.item_id, previous, live.modality))
+        self._minutes.agent_started(live)
         self._mouth.open(live)
 
     def _stop(self, live: LiveReply, reason: StopReason) -> None:
@@ -301,25 +266,11 @@ class Session:
             return
         if reason == "turn_detected":
             self._observer.barge_in(self._clock.now_ns() - decided_ns)
-        if live.modality == "audio" and live.item_id in self.history:
-            self.history.cut(live.item_id, heard_ms)
-        self._end(live, "cancelled", reason)
+        self._minutes.agent_stopped(live, heard_ms, reason)
+        self._measure(live, interrupted=reason == "turn_detected")
 
-    def _end(self, live: LiveReply, status: ReplyStatus, reason: ReplyReason | None = None) -> None:
-        """Close the books of a reply that was committed."""
-        item = self.history.get(live.item_id)
-        if item is not None:
-            end: ItemStatus = "completed" if status == "completed" else "incomplete"
-            item = self.history.say(live.item_id, item.text or "", status=end)
-        else:  # the peer deleted it meanwhile
-            item = Item(live.item_id, "agent", "", spoken=live.modality == "audio", status="incomplete")
-        usage = live.outcome.usage
-        if not usage.output_tokens:
-            usage = replace(usage, output_tokens=live.outcome.n_deltas)
-        audio_ms = self.history.spoken_ms(live.item_id) or 0.0
-        usage = replace(usage, output_audio_ms=round(audio_ms))
-        self.tell(ReplyEnded(live.turn, item, status, reason, live.error, usage))
-        marks = self._ledger.close(live.turn, self._clock.now_ns(), interrupted=reason == "turn_detected")
+    def _measure(self, live: LiveReply, *, interrupted: bool) -> None:
+        marks = self._ledger.close(live.turn, self._clock.now_ns(), interrupted=interrupted)
         self._observer.turn_measured(marks)
         self.tell(TurnMeasured(live.turn, marks))
 
@@ -340,22 +291,15 @@ class Session:
         """Called by the mouth when a frame is due."""
         self._stamp(live.turn, Mark.FIRST_SENT)
         self._transport.play(live.turn, frame)
-        speech = self.history.speech(live.item_id)
-        speech.append(frame.text, len(frame.pcm) * 1000 / self._engines.tts.rate_hz)
-        if frame.text and live.item_id in self.history:
-            self.history.say(live.item_id, "".join(speech.texts).strip(), status="in_progress")
+        self._minutes.agent_says(live, frame)
         reply = self._state.reply
         if len(frame.pcm) and reply is not None and reply.progress is Progress.THINKING:
             self._feed(events.ReplyAudible(self._clock.now_ns(), live.turn))
 
     def on_said(self, live: LiveReply) -> None:
         """Called by the mouth when the reply has been played."""
-        if live.error is not None:
-            self._end(live, "failed")
-        elif live.outcome.truncated:
-            self._end(live, "incomplete", "max_output_tokens")
-        else:
-            self._end(live, "completed")
+        self._minutes.agent_said(live)
+        self._measure(live, interrupted=False)
         self._prime()
         self._feed(events.ReplyEnded(self._clock.now_ns(), live.turn))
 
@@ -371,5 +315,9 @@ class Session:
     def _prime(self, unfinished: str = "") -> None:
         """Let the LLM read what is known of its next prompt, unless it is busy with a reply."""
         if self._tuning.prime and self._mouth.live is None:
-            messages = self.history.messages(self.settings.instructions, unfinished)
+            messages = self._context(self.settings.instructions, unfinished)
             self._primer.prime(LlmRequest(self.id, self._state.turn, messages, draft=True))
+
+    def _context(self, instructions: str, unfinished: str) -> tuple[Message, ...]:
+        """What the LLM is given: the conversation as heard, as far as it fits."""
+        return fit_context(self.history.messages(instructions, unfinished), self._tuning.context_tokens)

@@ -26,6 +26,7 @@ class Tuning:
         hearing: Endpointing details.
         lead_ms: Audio is sent so far ahead of its time.
         queue_ms: Audio held between TTS and peer at most.
+        context_tokens: What the LLM can be given; older parts of the conversation are left out.
         prime: Compute the prompt's KV while the user speaks.
         apology: Said when a reply cannot be finished.
     """
@@ -34,5 +35,6 @@ class Tuning:
     hearing: Hearing = Hearing()
     lead_ms: float = 120
     queue_ms: float = 400
+    context_tokens: int = 2048
     prime: bool = True
     apology: str = "Sorry, I lost my train of thought. Could you say that again?"

@@ -1,0 +1,122 @@
+"""Writing down what was said: the conversation as heard, and the peer kept up to date on it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from voicestack.core.audio import EAR_RATE_HZ, SpokenFrame, samples_to_ms
+from voicestack.core.errors import StageError
+from voicestack.core.history import History, Item, ItemStatus
+from voicestack.core.ids import ItemId, UtteranceId
+from voicestack.core.notes import (
+    AudioCommitted,
+    ItemAdded,
+    Note,
+    ReplyEnded,
+    ReplyReason,
+    ReplyStarted,
+    ReplyStatus,
+    UserHearing,
+    UserSaid,
+    UserStarted,
+    UserStopped,
+    UserUnheard,
+)
+from voicestack.session.mouth import LiveReply
+
+
+class Minutes:
+    """Keeps a session's history. Every change of it is told at once.
+
+    Args:
+        history: What it writes to.
+        tell: Reaches the peer.
+        new_id: Names items.
+        tts_rate_hz: Sample rate of the agent's audio.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        tell: Callable[[Note], None],
+        new_id: Callable[[str], str],
+        tts_rate_hz: int,
+    ) -> None:
+        self._history, self._tell, self._new_id = history, tell, new_id
+        self._tts_rate_hz = tts_rate_hz
+        self._items: dict[UtteranceId, ItemId] = {}
+
+    def user_started(self, utterance: UtteranceId, start_sample: int) -> None:
+        """The user began to speak."""
+        self._tell(UserStarted(self._item_of(utterance), samples_to_ms(start_sample, EAR_RATE_HZ)))
+
+    def user_stopped(self, utterance: UtteranceId, end_sample: int, *, by_vad: bool) -> None:
+        """The utterance is over: it becomes an item whose words are still to come."""
+        item = Item(self._item_of(utterance), "user", None, spoken=True)
+        if by_vad:
+            self._tell(UserStopped(item.id, samples_to_ms(end_sample, EAR_RATE_HZ)))
+        previous = self._history.add(item)
+        self._tell(AudioCommitted(item.id, previous))
+        self._tell(ItemAdded(item, previous))
+
+    def user_hearing(self, utterance: UtteranceId, text: str) -> None:
+        """What it sounds like so far."""
+        self._tell(UserHearing(self._item_of(utterance), text))
+
+    def user_unheard(self, utterance: UtteranceId, error: StageError) -> None:
+        """It will have no words."""
+        self._tell(UserUnheard(self._item_of(utterance), error))
+
+    def user_said(self, utterance: UtteranceId, text: str, n_samples: int) -> None:
+        """The final words of the utterance, of which `n_samples` were transcribed."""
+        item_id = self._items.pop(utterance)
+        if item_id in self._history:
+            self._history.say(item_id, text)
+        self._tell(UserSaid(item_id, text, samples_to_ms(n_samples, EAR_RATE_HZ)))
+
+    def agent_started(self, live: LiveReply) -> None:
+        """The reply is committed: it becomes an item that fills while it is played."""
+        spoken = live.modality == "audio"
+        previous = self._history.add(Item(live.item_id, "agent", "", spoken=spoken, status="in_progress"))
+        self._tell(ReplyStarted(live.turn, live.item_id, previous, live.modality))
+
+    def agent_says(self, live: LiveReply, frame: SpokenFrame) -> None:
+        """A frame left for the peer."""
+        speech = self._history.speech(live.item_id)
+        speech.append(frame.text, len(frame.pcm) * 1000 / self._tts_rate_hz)
+        if frame.text and live.item_id in self._history:
+            self._history.say(live.item_id, "".join(speech.texts).strip(), status="in_progress")
+
+    def agent_stopped(self, live: LiveReply, heard_ms: float, reason: ReplyReason) -> None:
+        """The reply was cut off; only what was heard stays."""
+        if live.modality == "audio" and live.item_id in self._history:
+            self._history.cut(live.item_id, heard_ms)
+        self._end(live, "cancelled", reason)
+
+    def agent_said(self, live: LiveReply) -> None:
+        """The reply, or the apology in its place, was played to its end."""
+        if live.error is not None:
+            self._end(live, "failed", None)
+        elif live.outcome.truncated:
+            self._end(live, "incomplete", "max_output_tokens")
+        else:
+            self._end(live, "completed", None)
+
+    def _end(self, live: LiveReply, status: ReplyStatus, reason: ReplyReason | None) -> None:
+        item = self._history.get(live.item_id)
+        if item is not None:
+            end: ItemStatus = "completed" if status == "completed" else "incomplete"
+            item = self._history.say(live.item_id, item.text or "", status=end)
+        else:  # the peer deleted it meanwhile
+            item = Item(live.item_id, "agent", "", spoken=live.modality == "audio", status="incomplete")
+        usage = live.outcome.usage
+        usage = replace(
+            usage,
+            output_tokens=usage.output_tokens or live.outcome.n_deltas,
+            output_audio_ms=round(self._history.spoken_ms(live.item_id) or 0.0),
+        )
+        self._tell(ReplyEnded(live.turn, item, status, reason, live.error, usage))
+
+    def _item_of(self, utterance: UtteranceId) -> ItemId:
+        if utterance not in self._items:
+            self._items[utterance] = ItemId(self._new_id("item"))
+        return self._items[utterance]
