@@ -151,7 +151,7 @@ def test_cancel_and_errors_that_do_not_end_the_session() -> None:
     async def script(port: int) -> None:
         async with client(port).realtime.connect(model="voicestack-1") as connection:
             await connection.response.cancel(event_id="e1")
-            await connection.send({"type": "no.such.event", "event_id": "e2"})
+            await connection.send({"type": "no.such.event", "event_id": "e2"})  # type: ignore[arg-type]
             await connection.input_audio_buffer.commit(event_id="e3")
             errors = []
             async for event in connection:

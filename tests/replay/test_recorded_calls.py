@@ -20,7 +20,7 @@ def test_it_decides_as_it_did(path: Path) -> None:
         result = replay(lines)
     assert result.difference is None
     assert not result.cut_off
-    assert result.n_events > 5
+    assert result.n_events >= 5
 
 
 def test_the_recordings_hold_every_kind_of_event_and_action() -> None:
@@ -37,4 +37,4 @@ def test_a_call_of_today_can_be_decided_again(name: str, tmp_path: Path) -> None
     with record(tmp_path, name, calls()[name]).open() as lines:
         result = replay(lines)
     assert (result.difference, result.cut_off) == (None, False)
-    assert result.n_events > 5
+    assert result.n_events >= 5

@@ -52,7 +52,8 @@ class Figures:
 def speech(ms: float) -> Pcm:
     """Something loud: int16 at EAR_RATE_HZ."""
     n = np.arange(int(ms * EAR_RATE_HZ / 1000))
-    return np.rint(8000 * np.sin(2 * np.pi * 220 * n / EAR_RATE_HZ)).astype(np.int16)
+    tone: Pcm = np.rint(8000 * np.sin(2 * np.pi * 220 * n / EAR_RATE_HZ)).astype(np.int16)
+    return tone
 
 
 @dataclass(slots=True)

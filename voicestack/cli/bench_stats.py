@@ -47,7 +47,8 @@ def summarise(values: Iterable[float], *, n_censored: int = 0) -> Summary | None
     every = [*values, *[math.inf] * n_censored]
     if not every:
         return None
-    return Summary(len(every), n_censored, *(percentile(every, share) for share in SHARES), max(every))
+    p50, p90, p95, p99 = (percentile(every, share) for share in SHARES)
+    return Summary(len(every), n_censored, p50, p90, p95, p99, max(every))
 
 
 def spoken_words(text: str) -> list[str]:
@@ -121,7 +122,7 @@ class Buckets:
         below_edge, below_count = 0.0, 0.0
         for edge, count in sorted(self.counts.items()):
             if count >= share * self.n:
-                if math.isinf(edge) or count == below_count:
+                if math.isinf(edge):
                     return edge
                 return below_edge + (edge - below_edge) * (share * self.n - below_count) / (
                     count - below_count

@@ -28,6 +28,7 @@ class Utterance:
 
     item_id: str
     committed_ns: int
+    known_ns: int | None = None
     text: str | None = None
     error: str | None = None
 
@@ -87,9 +88,10 @@ class Conversation:
                 self.user_speaking = False
                 self.utterances.append(Utterance(str(event.get("item_id", "")), at_ns))
             case "conversation.item.input_audio_transcription.completed":
-                self._words(event, str(event.get("transcript", "")).strip(), None)
+                self._words(event, at_ns, text=str(event.get("transcript", "")).strip())
             case "conversation.item.input_audio_transcription.failed":
-                self._words(event, None, str((event.get("error") or {}).get("message", "failed")))
+                error = str((event.get("error") or {}).get("message", "failed"))
+                self._words(event, at_ns, error=error)
             case "session.updated":
                 self.configured = True
             case "voicestack.turn.measured":
@@ -152,10 +154,10 @@ class Conversation:
             }
         ]
 
-    def _words(self, event: Event, text: str | None, error: str | None) -> None:
+    def _words(self, event: Event, at_ns: int, *, text: str | None = None, error: str | None = None) -> None:
         for utterance in self.utterances:
             if utterance.item_id == event.get("item_id"):
-                utterance.text, utterance.error = text, error
+                utterance.known_ns, utterance.text, utterance.error = at_ns, text, error
         if text:
             self.on_line("user", text)
 

@@ -46,7 +46,8 @@ def _make_a_law_codes() -> Codes:
     magnitude = _magnitude(12)
     segment = np.maximum(_log2(np.maximum(magnitude, 1)) - 3, 0)
     code = (segment << 4) | ((magnitude >> np.maximum(segment - 1, 0)) & 15)
-    return ((code | np.where(_ALL_SAMPLES < 0, 0, 0x80)) ^ 0x55).astype(np.uint8)
+    codes: Codes = ((code | np.where(_ALL_SAMPLES < 0, 0, 0x80)) ^ 0x55).astype(np.uint8)
+    return codes
 
 
 def _make_a_law_samples() -> Pcm:
@@ -54,7 +55,8 @@ def _make_a_law_samples() -> Pcm:
     segment = code >> 4
     mantissa = (code & 15) * 2 + 1 + np.where(segment > 0, 32, 0)
     magnitude = (mantissa << np.maximum(segment - 1, 0)) << 3
-    return np.where(_ALL_CODES & 0x80, magnitude, -magnitude).astype(np.int16)
+    samples: Pcm = np.where(_ALL_CODES & 0x80, magnitude, -magnitude).astype(np.int16)
+    return samples
 
 
 _MU_LAW_CODES, _MU_LAW_SAMPLES = _make_mu_law_codes(), _make_mu_law_samples()

@@ -7,7 +7,6 @@ understands. The worker's half is here as well: plain blocking reads and writes,
 import os
 import select
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -29,7 +28,7 @@ class Kind(IntEnum):
     ERROR = 5  # worker: the stream failed; payload: why, as UTF-8
 
 
-class BrokenPipeFormat(Exception):
+class GarbledPipe(ConnectionError):
     """What came through the pipe is not a frame."""
 
 
@@ -52,28 +51,27 @@ class Unpacker:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    def push(self, data: bytes) -> Iterator[Frame]:
-        """Take the next bytes and yield the frames that are complete.
+    def push(self, data: bytes) -> list[Frame]:
+        """Take the next bytes and return the frames that are complete.
 
         Raises:
-            BrokenPipeFormat: the bytes are no frames.
+            GarbledPipe: the bytes are no frames.
         """
         rest = self._rest
         rest += data
+        frames = []
         start = 0
-        try:
-            while len(rest) - start >= HEADER.size:
-                n_bytes, stream, kind = HEADER.unpack_from(rest, start)
-                if n_bytes > MAX_PAYLOAD_BYTES or kind > Kind.ERROR:
-                    raise BrokenPipeFormat(f"a frame of kind {kind} with {n_bytes} bytes")
-                end = start + HEADER.size + n_bytes
-                if len(rest) < end:
-                    break
-                frame = Frame(Kind(kind), stream, bytes(rest[start + HEADER.size : end]))
-                start = end
-                yield frame
-        finally:
-            del rest[:start]
+        while len(rest) - start >= HEADER.size:
+            n_bytes, stream, kind = HEADER.unpack_from(rest, start)
+            if n_bytes > MAX_PAYLOAD_BYTES or kind > Kind.ERROR:
+                raise GarbledPipe(f"a frame of kind {kind} with {n_bytes} bytes")
+            end = start + HEADER.size + n_bytes
+            if len(rest) < end:
+                break
+            frames.append(Frame(Kind(kind), stream, bytes(rest[start + HEADER.size : end])))
+            start = end
+        del rest[:start]
+        return frames
 
 
 class Stdio:

@@ -7,7 +7,6 @@ together from smaller ones, so that a wire object is described once, as a table.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, NoReturn
 
 from voicestack.core.errors import PeerProtocolError
@@ -91,11 +90,11 @@ def text(*, at_most: int | None = None, at_least: int = 0) -> Check:
 
 
 def number(low: float, high: float) -> Check:
-    """A finite number in low..high."""
+    """A number in low..high."""
 
     def check(value: Any, path: str) -> float:
         wrong_type = isinstance(value, bool) or not isinstance(value, int | float)
-        if wrong_type or not isfinite(value) or not low <= value <= high:
+        if wrong_type or not low <= value <= high:
             refuse(path, f"a number between {low:g} and {high:g}", value)
         return float(value)
 

@@ -82,12 +82,12 @@ def encode_policy(policy: Policy) -> Fields:
 
 def encode_event(event: Event) -> Fields:
     """An event as a JSON object."""
-    return {"type": type(event).__name__, **asdict(event)}
+    return _object(event)
 
 
 def encode_action(action: Action) -> Fields:
     """An action as a JSON object."""
-    return {"type": type(action).__name__, **asdict(action)}
+    return _object(action)
 
 
 def decode_event(fields: object) -> Event:
@@ -169,6 +169,12 @@ def replay(lines: Iterable[str]) -> Replay:
         if got != expected:
             return Replay(session, n_events, Difference(n_events, number, event, before, expected, got))
     return Replay(session, n_events, None)
+
+
+def _object(flat: Event | Action) -> Fields:
+    fields: Fields = {"type": type(flat).__name__}
+    fields.update((name, getattr(flat, name)) for name in flat.__match_args__)
+    return fields
 
 
 def _hide(fields: Fields, hidden: Pseudonyms | None) -> Fields:

@@ -1,0 +1,163 @@
+"""`voicestack bench`: how fast, how exact and how much?"""
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from voicestack.aio.clock import SystemClock
+from voicestack.cli import bench_capacity, bench_idle, bench_wer
+from voicestack.cli.bench_echo import DELAY_MS, Calibration, calibrate
+from voicestack.cli.bench_report import figures, format_ms, show
+from voicestack.cli.bench_speech import read_folder
+from voicestack.cli.bench_v2v import Outcome, Plan, Turn, measure
+from voicestack.cli.client import DEFAULT_URL
+from voicestack.cli.waveform import BadWav
+
+_SHORT_CALIBRATION = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `run` reads."""
+    parser.description = "Measure latency, accuracy and capacity. tests/bench/README.md says exactly how."
+    modes = parser.add_subparsers(dest="mode", required=True, metavar="MODE")
+    v2v = modes.add_parser("v2v", help="voice-to-voice latency of a running server, on the waveform")
+    _add_v2v_arguments(v2v)
+    v2v.set_defaults(measure=run_v2v)
+    for name, module in (("capacity", bench_capacity), ("wer", bench_wer), ("idle", bench_idle)):
+        mode = modes.add_parser(name, help=module.SUMMARY)
+        module.add_arguments(mode)
+        mode.set_defaults(measure=module.run)
+    for mode in modes.choices.values():
+        mode.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to FILE")
+
+
+def _add_v2v_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=50, help="questions in all (default: %(default)s)")
+    parser.add_argument("--callers", type=int, default=1, help="conversations (default: %(default)s)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=1.0,
+        help="arrivals of callers per second, Poisson, open loop (default: %(default)s)",
+    )
+    parser.add_argument("--barge-in", type=int, default=0, metavar="N", help="interrupt N answers more")
+    parser.add_argument(
+        "--silence-ms", type=int, default=200, help="silence that ends a turn (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout-ms", type=int, default=5000, help="a later answer is missing (default: %(default)s)"
+    )
+    parser.add_argument("--max-output-tokens", type=int, help="longest answer (default: the server's)")
+    parser.add_argument(
+        "--speech",
+        type=Path,
+        default=Path("tests/data/speech"),
+        metavar="DIR",
+        help="recordings and their index.json (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of all that is random (default: %(default)s)")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="measure only the harness, against an echo server"
+    )
+    parser.add_argument("--no-calibrate", action="store_true", help="leave the short calibration out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one bench. Returns 0, 1 when nothing could be measured, 2 for input that cannot be used.
+
+    Raises:
+        NoServer: there is no server to measure.
+    """
+    try:
+        code, found = args.measure(args)
+    except BadWav as bad:
+        print(f"voicestack bench: {bad}", file=sys.stderr)
+        return 2
+    if args.json is not None and found is not None:
+        args.json.write_bytes(orjson.dumps({"machine": _machine(), **found}, option=orjson.OPT_INDENT_2))
+    return int(code)
+
+
+def _machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "n_cpus": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
+def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
+    """Measure voice to voice. Returns the exit code and the figures."""
+    console = Console()
+    clock = SystemClock()
+    found: dict[str, Any] = {"calibration": None}
+    if args.calibrate or not args.no_calibrate:
+        n_turns = args.turns if args.calibrate else _SHORT_CALIBRATION
+        calibration = asyncio.run(calibrate(clock, n_turns=n_turns, seed=args.seed))
+        _show_calibration(console, calibration)
+        found["calibration"] = calibration
+    if args.calibrate:
+        return int(found["calibration"].n_missing > 0), found
+    plan = Plan(
+        url=args.url,
+        n_turns=args.turns,
+        n_callers=args.callers,
+        n_interruptions=args.barge_in,
+        silence_ms=args.silence_ms,
+        rate_per_s=args.rate,
+        timeout_ms=args.timeout_ms,
+        seed=args.seed,
+        max_output_tokens=args.max_output_tokens,
+    )
+    lines = read_folder(args.speech)
+    outcome = Outcome(on_turn=lambda turn: _show_turn(console, turn))
+    try:
+        asyncio.run(measure(plan, lines, clock, outcome=outcome))
+    except KeyboardInterrupt:
+        console.print("[yellow]stopped; what follows is what was measured until then[/]")
+    if not any(turn.n_utterances or turn.answer for turn in outcome.turns) and outcome.failures:
+        print(f"voicestack bench: {outcome.failures[0]}", file=sys.stderr)
+        return 1, None
+    found |= figures(plan, outcome)
+    console.print()
+    show(console, found)
+    return 0, found
+
+
+def _show_turn(console: Console, turn: Turn) -> None:
+    if turn.early:
+        result = "[red]early[/]"
+    elif turn.wait_ms is None:
+        result = "[red]missing[/]"
+    else:
+        result = f"{turn.wait_ms:.0f} ms"
+    console.print(f"{result:>10}  [dim]{turn.file}[/]", end="  ", highlight=False)
+    console.print(turn.heard, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_calibration(console: Console, found: Calibration) -> None:
+    if found.error_ms is None or found.framing_ms is None or found.total_ms is None:
+        console.print("[red]the calibration got no answers; do not trust what follows[/]")
+        return
+    total, error = found.total_ms, found.error_ms
+    console.print(
+        f"calibration: {error.n} echoes after {DELAY_MS} ms were measured {format_ms(total.p50, 0)} ms too long "
+        f"(p50; p95 {format_ms(total.p95, 0)}, max {format_ms(total.max, 0)}). "
+        f"{format_ms(found.framing_ms.p50, 0)} ms of it is the 20 ms frame of the last sample, as in any client; "
+        f"the harness's own error is p50 {format_ms(error.p50, 0)}, p95 {format_ms(error.p95, 0)}, "
+        f"max {format_ms(error.max, 0)} ms.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if found.n_missing:
+        console.print(f"[red]{found.n_missing} echoes were not heard[/]")
