@@ -260,15 +260,15 @@ SPEECH = st.tuples(TURNS, st.binary(max_size=8), st.sampled_from(["", "Hi", " yo
 STEPS = st.lists(st.one_of(REPLIES, REPLIES, SPEECH, SPEECH, NOTES, client_events()), max_size=25)
 
 
-@given(STEPS, st.sampled_from(["audio", "text"]), st.booleans(), st.booleans())
+@given(st.lists(SPEECH, max_size=5), STEPS, st.sampled_from(["audio", "text"]), st.booleans(), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_whatever_happens_the_frames_are_correct(
-    steps: list[Any], modality: Any, show: bool, extensions: bool
+    first: list[Any], steps: list[Any], modality: Any, show: bool, extensions: bool
 ) -> None:
     protocol = make_protocol(SessionSettings(show_transcripts=show), extensions=extensions)
     frames = protocol.opening()
     frames += protocol.tell(ReplyStarted(TurnId(1), ItemId("item_a1"), None, modality))
-    for step in steps:
+    for step in first + steps:
         if isinstance(step, tuple):
             frames += protocol.audio(*step)
         elif isinstance(step, dict):

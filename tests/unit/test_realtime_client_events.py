@@ -195,6 +195,19 @@ def test_the_buffer_is_empty_after_a_clear_and_after_a_commit_by_the_server() ->
     assert refused(protocol, "input_audio_buffer.commit")["code"] == "input_audio_buffer_commit_empty"
 
 
+def test_audio_after_a_commit_that_is_not_answered_yet_counts_for_the_next() -> None:
+    protocol = make_protocol()
+    append(protocol, bytes(9_600))
+    assert send(protocol, "input_audio_buffer.commit") == CommitAudio(EVENT_ID)
+    append(protocol, bytes(9_600))
+    protocol.tell(AudioCommitted(ItemId("item_u"), None))  # the answer comes late
+    assert send(protocol, "input_audio_buffer.commit") == CommitAudio(EVENT_ID)
+    protocol.tell(Problem(PeerProtocolError("Empty.", code="input_audio_buffer_commit_empty"), EVENT_ID))
+    append(protocol, bytes(9_600))
+    protocol.tell(AudioCommitted(ItemId("item_v"), None))  # by the VAD
+    assert refused(protocol, "input_audio_buffer.commit")["code"] == "input_audio_buffer_commit_empty"
+
+
 # Items
 
 

@@ -287,8 +287,11 @@ def test_words_that_never_come() -> None:
         "code": "stage_rejected",
         "message": "The asr engine refused the request.",
     }
-    (event,) = connection.tell(UserSaid(ItemId("item_silent"), "", 300))
-    assert (event["type"], event["transcript"]) == (f"{TRANSCRIPTION}.completed", "")
+    assert connection.tell(UserSaid(USER, "", 300)) == []  # it has failed and is not completed too
+    silent = ItemId("item_silent")
+    events = connection.tell(AudioCommitted(silent, USER), UserSaid(silent, "", 300))
+    assert kinds(events) == ["input_audio_buffer.committed", f"{TRANSCRIPTION}.completed"]
+    assert events[1]["transcript"] == ""
 
 
 def test_the_small_notes() -> None:

@@ -29,7 +29,7 @@ from voicestack.turn.state import State
 AT = st.integers(0, 10**12)
 UTTERANCE = st.integers(1, 4).map(UtteranceId)
 TURN = st.integers(1, 6).map(TurnId)
-TEXT = st.sampled_from(["", "yes", "yes please", "please", "no", "Café  crème ☕"])
+TEXT = st.sampled_from(["", "yes", "Yes", "yes please", "please", "no", "Café  crème ☕"])
 EVENT = st.one_of(
     st.builds(events.SpeechStarted, AT, UTTERANCE),
     st.builds(events.SpeechPaused, AT, UTTERANCE, AT),
@@ -84,6 +84,10 @@ def test_without_its_words_a_call_holds_none_of_them() -> None:
     assert json.loads(lines[-1])["event"]["text"] == "w1 w2 w3 w4 w5 w5 w5"
     assert json.loads(lines[-1])["actions"][0]["words"] == "w1 w2 w3 w4 w5 w5 w5"
     assert not any(word in "".join(lines) for word in said.text.split())
+
+
+def test_nothing_of_a_word_stays() -> None:
+    assert Pseudonyms().hide("It's 3.50, it's  déjà-vu!\n") == "w1 w2 w3  w4\n"
 
 
 @given(st.lists(TEXT, min_size=2, max_size=6))

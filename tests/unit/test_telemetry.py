@@ -183,7 +183,7 @@ LOG = logging.getLogger("voicestack.test")
 
 def test_each_record_is_one_json_object() -> None:
     out = logged("info", "auto")
-    LOG.info("ready on %s", "port 1\nfake line", extra={"port": 1, "who": {1}})
+    LOG.info("ready on %s", "port 1\nfake line", extra={"port": 1, "who": {1}, "color_message": "of uvicorn"})
     LOG.debug("not shown")
     (line,) = out.getvalue().splitlines()
     fields = json.loads(line)

@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+import math
 import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from rich.console import Console
@@ -15,9 +17,11 @@ from voicestack.aio.clock import SystemClock
 from voicestack.cli import bench_capacity, bench_idle, bench_wer
 from voicestack.cli.bench_echo import DELAY_MS, Calibration, calibrate
 from voicestack.cli.bench_report import figures, format_ms, show
+from voicestack.cli.bench_server import http_get
 from voicestack.cli.bench_speech import read_folder
+from voicestack.cli.bench_stats import Buckets, read_buckets
 from voicestack.cli.bench_v2v import Outcome, Plan, Turn, measure
-from voicestack.cli.client import DEFAULT_URL
+from voicestack.cli.client import DEFAULT_URL, NoServer, dial, realtime_url
 from voicestack.cli.waveform import BadWav
 
 _SHORT_CALIBRATION = 8
@@ -26,7 +30,7 @@ _SHORT_CALIBRATION = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
     parser.description = "Measure latency, accuracy and capacity. tests/bench/README.md says exactly how."
-    modes = parser.add_subparsers(dest="mode", required=True, metavar="MODE")
+    modes = parser.add_subparsers(dest="mode", required=True)
     v2v = modes.add_parser("v2v", help="voice-to-voice latency of a running server, on the waveform")
     _add_v2v_arguments(v2v)
     v2v.set_defaults(measure=run_v2v)
@@ -38,13 +42,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         mode.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to FILE")
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a rate")
+    return value
+
+
 def _add_v2v_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
-    parser.add_argument("--turns", type=int, default=50, help="questions in all (default: %(default)s)")
-    parser.add_argument("--callers", type=int, default=1, help="conversations (default: %(default)s)")
+    parser.add_argument("--turns", type=_count, default=50, help="questions in all (default: %(default)s)")
+    parser.add_argument("--callers", type=_count, default=1, help="conversations (default: %(default)s)")
     parser.add_argument(
         "--rate",
-        type=float,
+        type=_rate,
         default=1.0,
         help="arrivals of callers per second, Poisson, open loop (default: %(default)s)",
     )
@@ -100,6 +118,9 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     """Measure voice to voice. Returns the exit code and the figures."""
     console = Console()
     clock = SystemClock()
+    lines = read_folder(args.speech)
+    if not args.calibrate:
+        asyncio.run(_knock(args.url))
     found: dict[str, Any] = {"calibration": None}
     if args.calibrate or not args.no_calibrate:
         n_turns = args.turns if args.calibrate else _SHORT_CALIBRATION
@@ -119,7 +140,7 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
         seed=args.seed,
         max_output_tokens=args.max_output_tokens,
     )
-    lines = read_folder(args.speech)
+    before = _server_barge_ins(args.url)
     outcome = Outcome(on_turn=lambda turn: _show_turn(console, turn))
     try:
         asyncio.run(measure(plan, lines, clock, outcome=outcome))
@@ -129,9 +150,33 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
         print(f"voicestack bench: {outcome.failures[0]}", file=sys.stderr)
         return 1, None
     found |= figures(plan, outcome)
+    if args.barge_in:
+        found["barge_in_decision_ms"] = _percentiles_ms(_server_barge_ins(args.url).since(before))
     console.print()
     show(console, found)
     return 0, found
+
+
+async def _knock(url: str) -> None:
+    """Fail now rather than after the calibration when nobody is there."""
+    await (await dial(url)).close()
+
+
+def _server_barge_ins(url: str) -> Buckets:
+    """The server's own account of how fast it falls silent; empty if it keeps none."""
+    parts = urlsplit(realtime_url(url))
+    try:
+        _, page = asyncio.run(http_get(parts.port or 80, "/metrics", host=parts.hostname or "127.0.0.1"))
+    except NoServer:
+        return Buckets({})
+    return read_buckets(page, "voicestack_barge_in_seconds")
+
+
+def _percentiles_ms(found: Buckets) -> dict[str, float] | None:
+    p50, p95 = found.quantile(0.50), found.quantile(0.95)
+    if p50 is None or p95 is None:
+        return None
+    return {"n": found.n, "p50": p50 * 1000, "p95": p95 * 1000}
 
 
 def _show_turn(console: Console, turn: Turn) -> None:
@@ -151,9 +196,9 @@ def _show_calibration(console: Console, found: Calibration) -> None:
         return
     total, error = found.total_ms, found.error_ms
     console.print(
-        f"calibration: {error.n} echoes after {DELAY_MS} ms were measured {format_ms(total.p50, 0)} ms too long "
-        f"(p50; p95 {format_ms(total.p95, 0)}, max {format_ms(total.max, 0)}). "
-        f"{format_ms(found.framing_ms.p50, 0)} ms of it is the 20 ms frame of the last sample, as in any client; "
+        f"calibration: {error.n} echoes after {DELAY_MS} ms were measured {format_ms(total.p50, 0)} ms "
+        f"too long (p50; p95 {format_ms(total.p95, 0)}, max {format_ms(total.max, 0)}). "
+        f"{format_ms(found.framing_ms.p50, 0)} ms of it is the last sample's 20 ms frame, as in any client; "
         f"the harness's own error is p50 {format_ms(error.p50, 0)}, p95 {format_ms(error.p95, 0)}, "
         f"max {format_ms(error.max, 0)} ms.",
         highlight=False,

@@ -15,6 +15,7 @@ from voicestack.cli.bench_proc import NoProcess, cpu_s, family_of, memory_of
 
 SUMMARY = "memory and CPU of a running server and its children"
 _MIB = 1024 * 1024
+_N_COMMAND_CHARS = 36
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,12 @@ async def _watch(pid: int, seconds: float) -> dict[str, Any]:
     }
 
 
+def _short(command: str) -> str:
+    """The end of a command line says more than its beginning."""
+    words = [word.rpartition("/")[2] for word in command.split()]
+    return " ".join(words)[:_N_COMMAND_CHARS]
+
+
 def _show(found: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, show_footer=True)
     shared = found["proportional_bytes"]
@@ -66,7 +73,7 @@ def _show(found: dict[str, Any]) -> None:
     table.add_column("resident MiB", f"{found['resident_bytes'] / _MIB:.0f}", justify="right")
     table.add_column("its share MiB", "?" if shared is None else f"{shared / _MIB:.0f}", justify="right")
     table.add_column("% of a core", f"{found['cpu_share']:.2%}".rstrip("%"), justify="right")
-    table.add_column("command", f"over {found['seconds']:.0f} s", no_wrap=True, overflow="ellipsis")
+    table.add_column("command", f"over {found['seconds']:.0f} s")
     for one in found["processes"]:
         own = one["proportional_bytes"]
         table.add_row(
@@ -74,6 +81,6 @@ def _show(found: dict[str, Any]) -> None:
             f"{one['resident_bytes'] / _MIB:.0f}",
             "?" if own is None else f"{own / _MIB:.0f}",
             f"{one['cpu_share']:.2%}".rstrip("%"),
-            one["name"],
+            _short(one["name"]),
         )
     Console().print(table)

@@ -12,6 +12,7 @@ import random
 import struct
 from array import array
 from dataclasses import dataclass, field
+from typing import cast
 
 from voicestack.aio.clock import Clock
 from voicestack.cli.bench_speech import Line
@@ -88,10 +89,9 @@ class LoadCaller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the upgrade."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = wire = cast(asyncio.Transport, transport)  # uvloop's inherits from nothing
         key = base64.b64encode(os.urandom(16)).decode()
-        transport.write(
+        wire.write(
             (
                 f"GET /v1/realtime?model=bench HTTP/1.1\r\nHost: 127.0.0.1:{self._harness.port}\r\n"
                 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -221,12 +221,15 @@ class Harness:
 
     async def grow(self, n_callers: int) -> None:
         """Connect more callers, one after the other, until there are so many."""
-        loop = asyncio.get_running_loop()
         while len(self._callers) < n_callers:
-            caller = LoadCaller(self, len(self._callers))
-            await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", self.port)
+            caller = await self._connect(len(self._callers))
             self._callers = sorted([*self._callers, caller], key=lambda one: one.phase_ns)
             await asyncio.sleep(0.02)
+
+    async def _connect(self, number: int) -> LoadCaller:
+        loop = asyncio.get_running_loop()
+        _, caller = await loop.create_connection(lambda: LoadCaller(self, number), "127.0.0.1", self.port)
+        return caller
 
     async def pace(self) -> None:
         """Send every caller's frames when they are due, for ever. Sends up to half a millisecond early."""

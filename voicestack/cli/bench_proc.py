@@ -33,7 +33,7 @@ def family_of(pid: int) -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name: state is 0, parent 1, utime 11, stime 12. Empty if gone."""
+    """The fields of /proc/PID/stat after the name (0 state, 1 parent, 11 utime, 12 stime); empty if gone."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -42,7 +42,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """CPU seconds that the processes have used, in user and kernel mode; those that are gone count nothing."""
+    """CPU seconds that the processes have used, user and kernel; those that are gone count nothing."""
     total = 0
     for pid in pids:
         fields = _stat(pid)
@@ -51,9 +51,23 @@ def cpu_s(pids: list[int]) -> float:
     return total * _TICK_S
 
 
+def waited_s(pid: int) -> float:
+    """Seconds for which the main thread could have run but had no core: what other processes took from it.
+
+    The second field of /proc/PID/schedstat; 0 where the kernel does not count it.
+    """
+    try:
+        return int((_PROC / str(pid) / "schedstat").read_text().split()[1]) / 1e9
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of one process. `proportional_bytes` counts a page that n processes share as 1/n; None if not readable."""
+    """Of one process.
+
+    `proportional_bytes` counts a page that n processes share as 1/n; None if it cannot be read.
+    """
 
     pid: int
     name: str

@@ -15,6 +15,9 @@ from voicestack.cli.bench_stats import Summary, WordErrors, summarise
 from voicestack.cli.bench_v2v import Outcome, Plan
 from voicestack.cli.waterfall import Ledger, read_ledger
 
+DISTURBED_MS = 20.0
+"""A turn in which the bench itself was a frame late, or more, does not speak of the server alone."""
+
 _COLUMNS = ("n", "p50", "p90", "p95", "p99", "max")
 
 
@@ -38,10 +41,12 @@ def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "n_word_errors": errors.n_errors,
         "n_words": errors.n_words,
         "barge_in_stop_ms": summarise(stops),
+        "barge_in_decision_ms": None,
         "n_interruptions": len(outcome.interruptions),
         "n_interruptions_not_counted": len(outcome.interruptions) - len(stops),
         "server": _server_side(read_ledger(one) for turn in turns for one in turn.ledgers),
         "harness_late_ms": summarise(outcome.late_ms),
+        "n_disturbed": sum(turn.harness_late_ms > DISTURBED_MS for turn in turns),
         "connect_ms": summarise(outcome.connect_ms),
         "failures": outcome.failures,
         "server_errors": outcome.server_errors,
@@ -128,6 +133,16 @@ def _sentences(run: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"server: {server['hidden_share']:.0%} of the work was hidden under the endpoint decision, "
             f"{server['n_drafted']} of {server['n_ledgers']} answers drafted ahead"
+        )
+    if run["n_disturbed"]:
+        lines.append(
+            f"[yellow]{run['n_disturbed']} turns are worse than the server: this machine was so busy that "
+            f"the bench itself was more than {DISTURBED_MS:.0f} ms late[/]"
+        )
+    if (flush := run["barge_in_decision_ms"]) is not None:
+        lines.append(
+            f"server: from the decision to interrupt to silence p50 {flush['p50']:.2f} ms, "
+            f"p95 {flush['p95']:.2f} ms"
         )
     lines += [f"[red]{failure}[/]" for failure in run["failures"]]
     lines += [f"[red]the server reports: {error}[/]" for error in run["server_errors"]]

@@ -8,7 +8,7 @@ of one conversation follow each other, as they do between people.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,12 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_speech import Line
 from voicestack.cli.bench_stats import WordErrors, poisson_starts_s, word_errors
-from voicestack.cli.client import Caller, NoServer, call, session_update, wait_for_answer
+from voicestack.cli.client import Caller, Link, NoServer, call, dial, session_update, wait_for_answer
 from voicestack.cli.conversation import Reply
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.cli.waveform import last_audible
+
+Dial = Callable[[str], Awaitable[Link]]
 
 _PER_MS = CALL_RATE_HZ // 1000
 _LEAD_IN_MS = 500
@@ -64,6 +66,7 @@ class Turn:
     """One question.
 
     `wait_ms` is None when the answer is early or missing; `late_ms` is the wait for one that came too late.
+    `harness_late_ms` is how late the bench itself was at worst in sending this question.
     """
 
     caller: int
@@ -76,6 +79,7 @@ class Turn:
     late_ms: float | None = None
     n_utterances: int = 0
     gap_ms: float = 0.0
+    harness_late_ms: float = 0.0
     ledgers: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -120,7 +124,9 @@ class Outcome:
         self.on_turn(turn)
 
 
-async def measure(plan: Plan, lines: list[Line], clock: Clock, *, outcome: Outcome) -> None:
+async def measure(
+    plan: Plan, lines: list[Line], clock: Clock, *, outcome: Outcome, dial: Dial = dial
+) -> None:
     """Run the plan. What is seen goes into `outcome` at once, so a run that is broken off keeps its turns."""
     rng = random.Random(plan.seed)
     starts_s = poisson_starts_s(plan.n_callers, plan.rate_per_s, rng)
@@ -129,7 +135,7 @@ async def measure(plan: Plan, lines: list[Line], clock: Clock, *, outcome: Outco
     async with Scope() as scope:
         tasks = [
             scope.start(
-                _Conversationalist(plan, caller, clock, outcome).run(
+                _Conversationalist(plan, caller, clock, outcome, dial).run(
                     deck[caller : plan.n_turns : plan.n_callers], zero_ns + round(start_s * 1e9), lines
                 ),
                 name=f"caller {caller}",
@@ -142,7 +148,8 @@ async def measure(plan: Plan, lines: list[Line], clock: Clock, *, outcome: Outco
 class _Conversationalist:
     """One caller of the bench."""
 
-    def __init__(self, plan: Plan, number: int, clock: Clock, outcome: Outcome) -> None:
+    def __init__(self, plan: Plan, number: int, clock: Clock, outcome: Outcome, dial: Dial) -> None:
+        self._dial = dial
         self._plan = plan
         self._number = number
         self._clock = clock
@@ -157,7 +164,7 @@ class _Conversationalist:
         left = list(questions)
         n_cuts = len(range(self._number, plan.n_interruptions, plan.n_callers))
         try:
-            async with call(plan.url, self._clock, update=update) as caller:
+            async with call(plan.url, self._clock, update=update, dial=self._dial) as caller:
                 seen.connect_ms.append((self._clock.now_ns() - start_ns) / 1e6)
                 try:
                     await self._pause(caller, _LEAD_IN_MS)
@@ -166,7 +173,9 @@ class _Conversationalist:
                         left.pop(0)
                         await self._pause(caller, self._rng.uniform(*_THINK_MS))
                     for _ in range(n_cuts):
-                        seen.interruptions.append(await self._interrupt(caller, *self._rng.sample(lines, 2)))
+                        seen.interruptions.append(
+                            await self._interrupt(caller, *self._rng.choices(lines, k=2))
+                        )
                         await self._pause(caller, self._rng.uniform(*_THINK_MS))
                 finally:
                     seen.late_ms += caller.late_ms
@@ -183,7 +192,7 @@ class _Conversationalist:
         """Say one line and hear the answer out."""
         seen, timeout = caller.conversation, self._plan.timeout_ms * _PER_MS
         n_heard, n_replies, n_ledgers = len(seen.utterances), len(seen.replies), len(seen.measured)
-        n_gaps = caller.speaker.gap_samples
+        n_gaps, n_sent = caller.speaker.gap_samples, len(caller.late_ms)
         said = caller.say(line.pcm)
         speech_end = said.start_sample + line.last_speech
         await caller.until(lambda: caller.now_sample() >= said.end_sample)
@@ -196,6 +205,7 @@ class _Conversationalist:
         in_time = wait.ms is not None and wait.ms <= self._plan.timeout_ms
         turn = Turn(self._number, line.file, line.words, early=wait.early)
         turn.wait_ms, turn.late_ms = (wait.ms, None) if in_time else (None, wait.ms)
+        turn.harness_late_ms = max(caller.late_ms[n_sent:], default=0.0)
         turn.gap_ms = (caller.speaker.gap_samples - n_gaps) / _PER_MS
         await caller.until(
             lambda: len(seen.measured) > n_ledgers, by_sample=caller.now_sample() + 300 * _PER_MS

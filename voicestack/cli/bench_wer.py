@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
         BadWav: a recording cannot be used.
     """
     lines = [] if args.only_files else read_folder(args.speech)
-    if args.files:
-        lines += read_files(args.files, missing="no recordings")
+    if args.files or args.only_files:
+        lines += read_files(args.files, missing="--only-files without files: nothing to transcribe")
     console = Console()
     hearings = asyncio.run(_transcribe(args.url, lines, SystemClock(), console))
     errors = sum((WordErrors(one.n_errors, one.n_words) for one in hearings), start=WordErrors())

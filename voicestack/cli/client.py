@@ -6,14 +6,14 @@ arrives, and lets its user say things and wait for answers. `talk` and all bench
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from voicestack.aio.clock import Clock
@@ -45,6 +45,10 @@ class Link(Protocol):
 
     async def recv(self) -> str | bytes:
         """The next message."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up."""
         ...
 
 
@@ -211,7 +215,7 @@ def _explained(url: str) -> Iterator[None]:
         raise NoServer(f"No voicestack server answers at {url}. Start one with: voicestack serve") from nobody
 
 
-async def dial(url: str) -> ClientConnection:
+async def dial(url: str) -> Link:
     """Open the WebSocket.
 
     Raises:
@@ -240,6 +244,7 @@ async def call(
     update: Mapping[str, Any],
     on_line: Callable[[str, str], None] = lambda _who, _text: None,
     microphone: AsyncIterator[Pcm] | None = None,
+    dial: Callable[[str], Awaitable[Link]] = dial,
 ) -> AsyncIterator[Caller]:
     """A call in progress: configured, with the microphone open.
 
@@ -249,6 +254,7 @@ async def call(
         update: The `session.update` to begin with, see `session_update`.
         on_line: Is told each finished line of the dialogue.
         microphone: Frames at CALL_RATE_HZ to send instead of what `Caller.say` is given.
+        dial: Opens the connection.
 
     Raises:
         NoServer: it cannot be reached, or hung up before the end of the block.

@@ -54,7 +54,7 @@ class ServerSection(BaseModel):
     max_sessions: Count = 64
     """More are refused with 503 or WS close 1013. One core is meant to sustain 60."""
     max_message_bytes: int = Field(default=22_020_096, ge=65_536)
-    """Largest client message. Realtime API: an append of up to 15 MiB of audio, 20 MiB as base64, and its JSON."""
+    """Largest client message. Realtime API: an append holds up to 15 MiB: 20 MiB as base64, and its JSON."""
     write_buffer_limit_bytes: int = Field(default=1_048_576, ge=65_536)
     """A peer with more unread than this is closed: 16 s of PCM16 at 24 kHz as base64, so it does not read."""
     session_limit_s: int = Field(default=3600, ge=1)

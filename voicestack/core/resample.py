@@ -113,7 +113,7 @@ class Resampler:
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self._bank = None if from_hz == to_hz else _bank(from_hz, to_hz)
-        self._max_push = from_hz
+        self._max_push = from_hz // 10
         self._n_in = self._n_out = 0  # since the start of the current period
         self._tail = np.zeros(0 if self._bank is None else self._bank.n_history)
 

@@ -40,7 +40,7 @@ class Child:
     *thread* ends), so run the event loop in the main thread.
 
     Args:
-        command: Program and arguments; found through PATH.
+        command: Program and arguments, found through PATH; or what prepares a start and returns them.
         name: For logs and errors.
         stage: What stops working when it is gone.
         clock: Measures how long it was healthy.
@@ -52,7 +52,7 @@ class Child:
 
     def __init__(
         self,
-        command: Sequence[str],
+        command: Sequence[str] | Callable[[], Sequence[str]],
         *,
         name: str,
         stage: Stage,
@@ -64,7 +64,7 @@ class Child:
         self.name = name
         self.stage: Stage = stage
         self.n_restarts = 0
-        self._command = tuple(command)
+        self._command = command
         self._clock = clock
         self._probe = probe
         self._pipes = pipes
@@ -145,10 +145,11 @@ class Child:
         return healthy_ns
 
     async def _spawn(self) -> asyncio.subprocess.Process:
+        command = self._command() if callable(self._command) else self._command
         pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         # -I -S: the tether needs nothing but the standard library, and starts in about 15 ms.
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", _TETHER, str(os.getpid()), "--", *self._command),
+            *(sys.executable, "-I", "-S", _TETHER, str(os.getpid()), "--", *command),
             stdin=pipe if self._pipes else null,
             stdout=pipe if self._pipes else null,
             stderr=pipe,

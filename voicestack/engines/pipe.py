@@ -102,7 +102,7 @@ class Stdio:
         `closed` tells the end of the pipe from a moment without frames.
         """
         frames: list[Frame] = []
-        while not self.closed and (wait and not frames or self._readable()):
+        while not self.closed and ((wait and not frames) or self._readable()):
             data = os.read(self._in, READ_BYTES)
             self.closed = not data
             frames.extend(self._unpacker.push(data))

@@ -11,9 +11,9 @@ Runtime is needed. The network, for one window of 32 ms at 16 kHz:
     convolution of width 3 over a single step: its middle tap, ReLU                    (1, 128)
     LSTM cell, ReLU, one weighted sum, sigmoid                                         p_speech
 
-All windows of a batch belong to different streams. Every matrix product is made for `TILE` windows at a time,
+All windows of a batch belong to different streams. Every matrix product is made for a few windows at a time,
 for two reasons: OpenBLAS has faster kernels for small products, and a stream's figures are then the same to
-the bit whatever else is in the batch.
+the bit whatever else is in the batch and wherever in it the stream is.
 """
 
 import importlib.util
@@ -36,6 +36,10 @@ STATE_SIZE = 128
 TILE = 4
 """Windows in one matrix product. 4 was measured: 1 and 2 read the weights too often, and from 8 on OpenBLAS
 leaves its small-matrix kernels (products of at most 100**3 multiplications)."""
+
+_FRAME_ROWS = 8
+"""Frames in one matrix product: those of two windows. With 16, OpenBLAS's kernels for AVX2 add up the last 4
+in another order than the first 12."""
 
 _F32 = np.float32
 
@@ -67,8 +71,8 @@ class SileroNet:
     """
 
     def __init__(self, path: Path) -> None:
-        weights = read_floats(path.read_bytes())
         try:
+            weights = read_floats(path.read_bytes())
             basis = weights["encoder.feature_extractor.forward_basis_buffer"].reshape(258, 256)
             # A frame's cosine (sine) waves are even (odd) around sample 128: fold it first, half the work.
             self._cosines = np.ascontiguousarray(basis[:129, 1:129].T)
@@ -86,7 +90,7 @@ class SileroNet:
             self._lstm_bias = weights["onnx::LSTM_211"].reshape(2, 512).sum(axis=0)
             self._last = weights["decoder.conv1d.weight"].reshape(128, 1).copy()
             self._last_bias = weights["decoder.conv1d.bias"].copy()
-        except (KeyError, ValueError) as error:
+        except (LookupError, ValueError) as error:
             raise ConfigError(f"{path} is not Silero VAD v6: {error}") from error
         # sigmoid(x) = (1 + tanh(x / 2)) / 2: with the halves in the weights, one tanh does for all gates.
         for weight in (self._lstm[:, :384], self._lstm_bias[:384], self._last, self._last_bias):
@@ -133,8 +137,8 @@ class SileroNet:
         row, hop = 4 * ROW_SAMPLES, 4 * 128
         rising = np.ndarray((n, 4, 128), _F32, audio, 4 * 1, (row, hop, 4))  # samples 1 .. 128 of a frame
         falling = np.ndarray((n, 4, 128), _F32, audio, 4 * 255, (row, hop, -4))  # samples 255 .. 128
-        real = np.add(rising, falling).reshape(-1, TILE * 4, 128) @ self._cosines
-        imaginary = np.subtract(rising, falling).reshape(-1, TILE * 4, 128) @ self._sines
+        real = np.add(rising, falling).reshape(-1, _FRAME_ROWS, 128) @ self._cosines
+        imaginary = np.subtract(rising, falling).reshape(-1, _FRAME_ROWS, 128) @ self._sines
         real *= real
         imaginary *= imaginary
         real += imaginary
@@ -146,7 +150,7 @@ class SileroNet:
         """The four convolutions, without the last ReLU, shape (n / TILE, TILE, 128)."""
         n = len(magnitudes)
         threes = np.ndarray((n, 4, 3 * 129), _F32, magnitudes, 0, (4 * 6 * 129, 4 * 129, 4))
-        x = threes.reshape(-1, TILE * 4, 3 * 129) @ self._conv0
+        x = threes.reshape(-1, _FRAME_ROWS, 3 * 129) @ self._conv0
         x += self._biases[0]
         np.maximum(x, 0, out=x)
         steps = x.reshape(-1, TILE, 4 * 128)
@@ -171,20 +175,17 @@ def read_floats(model: bytes) -> dict[str, Floats]:
     TensorProto (dims = 1, data_type = 2 where 1 is float, name = 8, raw_data = 9) of onnx.proto.
 
     Raises:
-        ConfigError: it is not an ONNX model.
+        ValueError, IndexError: it is not an ONNX model.
     """
     out: dict[str, Floats] = {}
-    try:
-        for graph in _messages(memoryview(model), 7):
-            for tensor in _messages(graph, 5):
-                fields = list(_fields(tensor))
-                found = dict(fields)
-                name, raw = found.get(8), found.get(9)
-                if found.get(2) == 1 and isinstance(name, memoryview) and isinstance(raw, memoryview):
-                    dims = [value for field, value in fields if field == 1 and isinstance(value, int)]
-                    out[bytes(name).decode()] = np.frombuffer(raw, "<f4").reshape(dims)
-    except (IndexError, ValueError) as error:
-        raise ConfigError(f"not an ONNX model: {error}") from error
+    for graph in _messages(memoryview(model), 7):
+        for tensor in _messages(graph, 5):
+            fields = list(_fields(tensor))
+            found = dict(fields)
+            name, raw = found.get(8), found.get(9)
+            if found.get(2) == 1 and isinstance(name, memoryview) and isinstance(raw, memoryview):
+                dims = [value for field, value in fields if field == 1 and isinstance(value, int)]
+                out[bytes(name).decode()] = np.frombuffer(raw, "<f4").reshape(dims)
     return out
 
 

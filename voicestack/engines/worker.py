@@ -1,4 +1,4 @@
-"""How does the event loop use a library that blocks, crashes or is GPL? In a worker process, stream by stream.
+"""How does the event loop use a library that blocks, crashes or is GPL? In a worker process, in streams.
 
 A worker is a supervised child that speaks the frames of `pipe` on its stdin and stdout. Any number of streams
 is open on it at once; what a stream carries is between the engine and its worker program.
@@ -18,8 +18,8 @@ from voicestack.core.errors import Stage, StageError, StageUnavailable
 from voicestack.engines.child import Child
 from voicestack.engines.pipe import READ_BYTES, Frame, GarbledPipe, Kind, Unpacker
 
-UNREAD_ITEMS = 4096
-"""What may wait in a stream for its reader: 82 s of speech in frames of 20 ms, more than any phrase."""
+UNREAD_ITEMS = 16_384
+"""What may wait in a stream for its reader: more frames of 20 ms than any phrase has, strange ones included."""
 
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 

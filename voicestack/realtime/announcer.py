@@ -96,9 +96,7 @@ class Announcer:
                 fields = measured_fields(turn, marks)
                 return [event("voicestack.turn.measured", **fields)] if self._extensions else []
             case Problem(error, event_id):
-                if (
-                    event_id == self._wish_event_id
-                ):  # perhaps the wished-for reply; it would have begun by now
+                if event_id == self._wish_event_id:  # the reply that was asked for will not come
                     self.expect(None)
                 return [self.refusal(error, event_id)]
 
@@ -122,11 +120,13 @@ class Announcer:
 
     def _words(self, note: UserHearing | UserSaid | UserUnheard, *, show: bool) -> list[bytes]:
         event, place = self._writer.event, {"item_id": note.item_id, "content_index": 0}
+        hearing = self._hearings.get(note.item_id)
+        if hearing is None:  # not announced yet, or completed or failed already, which an item does once
+            return []
         if isinstance(note, UserHearing):
-            hearing = self._hearings.get(note.item_id)  # none when the words are final, or not announced
-            more = hearing.guess(note.text) if hearing and show else ""
+            more = hearing.guess(note.text) if show else ""
             return [event(f"{TRANSCRIPTION}.delta", **place, delta=more)] if more else []
-        hearing = self._hearings.pop(note.item_id, None) or Hearing()
+        del self._hearings[note.item_id]
         if not show:
             return []
         if isinstance(note, UserUnheard):

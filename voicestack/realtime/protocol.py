@@ -19,7 +19,7 @@ from voicestack.core.commands import (
 )
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.ids import SessionId, TurnId
-from voicestack.core.notes import AudioCleared, AudioCommitted, Note
+from voicestack.core.notes import AudioCommitted, Note, Problem
 from voicestack.core.settings import SessionSettings
 from voicestack.realtime.announcer import Announcer
 from voicestack.realtime.checks import JsonObject, missing, shown
@@ -33,6 +33,7 @@ from voicestack.realtime.client_events import (
     truncation_of,
     wish_of,
 )
+from voicestack.realtime.codes import error_fields
 from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.session_object import SessionObject
 from voicestack.realtime.writer import Writer
@@ -41,6 +42,7 @@ SESSION_LIMIT_S = 3600
 """The longest session of the Realtime API, shown as `expires_at`."""
 MIN_COMMIT_MS = 100
 """The least audio that the API commits."""
+COMMIT_EMPTY = "input_audio_buffer_commit_empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class RealtimeProtocol:
         self._writer = Writer(new_id)
         self._announcer = Announcer(self._writer, new_id, extensions=extensions)
         self._buffered_ms = 0.0
+        self._n_commits = 0  # sent by the client and not answered by the session
         self._has_spoken = False
         self._takers: dict[str, Callable[[JsonObject, str | None], Received]] = {
             "session.update": self._take_update,
@@ -167,8 +170,12 @@ class RealtimeProtocol:
 
     def tell(self, note: Note) -> list[bytes]:
         """The frames that tell the client what happened, in order; none for what it does not want to know."""
-        if isinstance(note, AudioCommitted | AudioCleared):
-            self._buffered_ms = 0.0
+        if isinstance(note, AudioCommitted):
+            if not self._n_commits:  # by the VAD; for the client's own the count was begun anew at once
+                self._buffered_ms = 0.0
+            self._n_commits = max(0, self._n_commits - 1)
+        elif isinstance(note, Problem) and error_fields(note.error)["code"] == COMMIT_EMPTY:
+            self._n_commits = max(0, self._n_commits - 1)
         return self._announcer.tell(note, self._session)
 
     def _take_update(self, event: JsonObject, _: str | None) -> Received:
@@ -198,9 +205,10 @@ class RealtimeProtocol:
             raise PeerProtocolError(
                 "Error committing input audio buffer: buffer too small. Expected at least "
                 f"{MIN_COMMIT_MS}ms of audio, but buffer only has {self._buffered_ms:.2f}ms of audio.",
-                code="input_audio_buffer_commit_empty",
+                code=COMMIT_EMPTY,
             )
         self._buffered_ms = 0.0
+        self._n_commits += 1
         return _command(CommitAudio(event_id))
 
     def _take_clear(self, _: JsonObject, __: str | None) -> Received:

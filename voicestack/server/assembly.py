@@ -1,7 +1,8 @@
 """Which engines does a configuration ask for? Made here, run by the lifecycle."""
 
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from voicestack.aio.clock import Clock
 from voicestack.config.derived import policy_of
@@ -12,13 +13,8 @@ from voicestack.session.ears import Hearing
 from voicestack.session.tuning import Engines, Tuning
 
 
-class Supervised(Protocol):
-    """Something that must be running for the server to be ready."""
-
-    @property
-    def name(self) -> str:
-        """For people and metrics."""
-        ...
+class Process(Protocol):
+    """A supervised process, as far as readiness and metrics are concerned."""
 
     @property
     def is_ready(self) -> bool:
@@ -30,9 +26,30 @@ class Supervised(Protocol):
         """How often it had to be started again."""
         ...
 
-    async def run(self) -> None:
-        """Keep it running until cancelled."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """An engine with processes of its own.
+
+    Attributes:
+        name: For people and metrics.
+        run: Keeps the processes running until it is cancelled.
+        processes: They; a pool grows.
+    """
+
+    name: str
+    run: Callable[[], Coroutine[Any, Any, None]]
+    processes: Callable[[], Sequence[Process]]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether at least one of the processes can be used now."""
+        return any(process.is_ready for process in self.processes())
+
+    @property
+    def n_restarts(self) -> int:
+        """How often one of them had to be started again."""
+        return sum(process.n_restarts for process in self.processes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +102,36 @@ def _asr(config: Config, clock: Clock) -> tuple[Asr, tuple[Supervised, ...]]:
     asr = PocketSphinxAsr(
         clock=clock, n_workers_min=config.asr.workers_min, n_workers_max=config.asr.workers_max
     )
-    return asr, (asr,)
+    return asr, (Supervised("pocketsphinx", asr.run, lambda: asr.workers),)
 
 
 def _llm(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
     if config.llm.engine == "scripted":
         return ScriptedLlm(config.llm.answers), ()
-    raise NotImplementedError
+    from voicestack.engines.openai_llm import LlmSettings, OpenAiLlm
+
+    settings = LlmSettings(
+        temperature=config.llm.temperature,
+        top_p=config.llm.top_p,
+        max_tokens=config.llm.max_tokens,
+        repeat_penalty=config.llm.repeat_penalty,
+        first_token_ms=config.llm.first_token_ms,
+        token_gap_ms=config.llm.token_gap_ms,
+        slots=config.llm.slots if config.llm.engine == "llama_server" else None,
+    )
+    if config.llm.engine == "openai":
+        key = config.llm.api_key.get_secret_value() or None
+        return OpenAiLlm(config.llm.url, config.llm.model, clock=clock, settings=settings, api_key=key), ()
+    from voicestack.engines.llama_server import LlamaOptions, LlamaServer
+
+    server = LlamaServer(
+        clock=clock,
+        binary=config.llm.binary,
+        model=config.llm.model,
+        options=LlamaOptions(config.llm.slots, config.llm.context_tokens, config.llm.threads),
+    )
+    llm = OpenAiLlm(server.url, "local", clock=clock, settings=settings, child=server.child)
+    return llm, (Supervised("llama-server", server.run, lambda: (server.child,)),)
 
 
 def _tts(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
@@ -100,4 +140,4 @@ def _tts(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
     from voicestack.engines.espeak_tts import EspeakTts
 
     tts = EspeakTts(clock=clock, voice=config.tts.voice, rate_wpm=config.tts.rate_wpm)
-    return tts, (tts,)
+    return tts, (Supervised("espeak", tts.run, lambda: (tts.worker,)),)

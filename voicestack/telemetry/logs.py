@@ -21,7 +21,10 @@ WORDY = ("httpcore", "httpx", "uvicorn.access", "websockets")
 """Loggers that show addresses with keys in them, or what passes over a connection."""
 
 _session: ContextVar[str | None] = ContextVar("session", default=None)
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "session", "words", "taskName"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "taskName", "session", "words"),
+    "color_message",  # of uvicorn: the message again
+}
 _DATE = "%Y-%m-%dT%H:%M:%S"
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {9: "\t", 10: "\\n"}
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m", "DEBUG": "\x1b[2m"}

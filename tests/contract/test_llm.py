@@ -1,0 +1,184 @@
+"""What every LLM must do: the scripted one, and SmolLM2 behind a real llama-server."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from voicestack.aio.clock import SystemClock
+from voicestack.core.history import Message
+from voicestack.core.ids import SessionId, TurnId
+from voicestack.engines.llama_server import (
+    LlamaOptions,
+    command,
+    environment,
+    find_binary,
+    packaged_model,
+    wait_healthy,
+)
+from voicestack.engines.openai_llm import LlmSettings, OpenAiLlm
+from voicestack.engines.scripted import ScriptedLlm
+from voicestack.ports import Llm, LlmDelta, LlmRequest
+
+ANSWER = "The capital of France is Paris, and about two million people live there."
+LIMIT_S = 60.0
+
+LlmMaker = Callable[[], "AsyncIterator[Llm]"]
+
+
+@pytest.fixture(scope="module")
+def llama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    socket = tmp_path_factory.mktemp("llama") / "llama.sock"
+    line = command(find_binary(), packaged_model(), socket, LlamaOptions(slots=2, context_tokens=512))
+    with subprocess.Popen(line, env=environment(), stderr=subprocess.DEVNULL) as process:
+        try:
+            asyncio.run(asyncio.wait_for(wait_healthy(socket), LIMIT_S))
+            yield f"unix:{socket}"
+        finally:
+            process.kill()
+
+
+@asynccontextmanager
+async def opened(kind: str, url: str) -> AsyncIterator[Llm]:
+    if kind == "scripted":
+        yield ScriptedLlm([ANSWER])
+        return
+    settings = LlmSettings(temperature=0.0, slots=2, first_token_ms=30_000, token_gap_ms=10_000)
+    llm = OpenAiLlm(url, "smollm2", clock=SystemClock(), settings=settings)
+    try:
+        yield llm
+    finally:
+        await llm.close()
+
+
+Test = Callable[[Llm], "asyncio.Future[None]"]
+
+
+@pytest.fixture(params=["scripted", "llama-server"])
+def engine(request: pytest.FixtureRequest) -> tuple[str, str]:
+    kind = request.param
+    return kind, request.getfixturevalue("llama_url") if kind == "llama-server" else ""
+
+
+def ask(text: str, *, session: str = "s1", max_tokens: int | None = None, draft: bool = False) -> LlmRequest:
+    messages = (
+        Message("system", "You are a friendly assistant. Answer in one short sentence."),
+        Message("user", text),
+    )
+    return LlmRequest(SessionId(session), TurnId(1), messages, max_tokens=max_tokens, draft=draft)
+
+
+QUESTION = "what is the capital city of france"
+
+
+async def whole(llm: Llm, request: LlmRequest) -> list[LlmDelta]:
+    async with asyncio.timeout(LIMIT_S), aclosing(llm.reply(request)) as deltas:
+        return [delta async for delta in deltas]
+
+
+def said(deltas: list[LlmDelta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+def test_streams_an_answer_and_its_cost(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            deltas = await whole(llm, ask(QUESTION))
+        assert "Paris" in said(deltas)
+        assert sum(bool(delta.text) for delta in deltas) > 3  # piece by piece, not at once
+        *others, last = deltas
+        assert last.usage is not None
+        assert last.usage.input_tokens > 10
+        assert last.usage.output_tokens > 3
+        assert not last.truncated
+        assert all(delta.usage is None for delta in others)
+
+    asyncio.run(main())
+
+
+def test_says_that_it_was_cut_off(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            deltas = await whole(llm, ask("tell me a long story about a dog", max_tokens=3))
+        assert deltas[-1].truncated
+        assert deltas[-1].usage is not None
+        assert deltas[-1].usage.output_tokens == 3
+
+    asyncio.run(main())
+
+
+def test_no_special_token_is_ever_text(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            for question in (QUESTION, "hello", "say goodbye"):
+                text = said(await whole(llm, ask(question)))
+                assert text.strip()
+                assert "<|" not in text
+                assert "im_end" not in text
+                assert "assistant\n" not in text
+
+    asyncio.run(main())
+
+
+def test_a_closed_answer_makes_room_for_the_next(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            for _ in range(5):
+                async with aclosing(llm.reply(ask("tell me a long story about a dog"))) as deltas:
+                    await anext(deltas)
+            assert "Paris" in said(await whole(llm, ask(QUESTION)))
+
+    asyncio.run(main())
+
+
+def test_a_reader_can_be_cancelled(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05), aclosing(llm.reply(ask("count to a thousand"))) as deltas:
+                    async for _ in deltas:
+                        await asyncio.sleep(0.02)
+            assert "Paris" in said(await whole(llm, ask(QUESTION)))
+
+    asyncio.run(main())
+
+
+def test_a_prime_changes_nothing_but_the_time(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            before = said(await whole(llm, ask(QUESTION)))
+            async with asyncio.timeout(LIMIT_S):
+                await llm.prime(ask("what is the capital"))
+                await llm.prime(ask(QUESTION))
+            assert said(await whole(llm, ask(QUESTION))) == before
+
+    asyncio.run(main())
+
+
+def test_more_sessions_than_it_has_room_for(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            texts: dict[int, str] = {}
+
+            async def converse(n: int) -> None:
+                texts[n] = said(await whole(llm, ask(QUESTION, session=f"s{n}", draft=n % 2 == 1)))
+                llm.release(SessionId(f"s{n}"))
+
+            async with asyncio.TaskGroup() as group:
+                for n in range(5):
+                    group.create_task(converse(n))
+            assert len(texts) == 5
+            assert all("Paris" in text for text in texts.values())
+
+    asyncio.run(main())
+
+
+def test_releasing_a_stranger_is_harmless(engine: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            llm.release(SessionId("nobody"))
+
+    asyncio.run(main())
