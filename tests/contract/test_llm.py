@@ -2,9 +2,8 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -24,9 +23,8 @@ from voicestack.engines.scripted import ScriptedLlm
 from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 ANSWER = "The capital of France is Paris, and about two million people live there."
+QUESTION = "what is the capital city of france"
 LIMIT_S = 60.0
-
-LlmMaker = Callable[[], "AsyncIterator[Llm]"]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +52,6 @@ async def opened(kind: str, url: str) -> AsyncIterator[Llm]:
         await llm.close()
 
 
-Test = Callable[[Llm], "asyncio.Future[None]"]
-
-
 @pytest.fixture(params=["scripted", "llama-server"])
 def engine(request: pytest.FixtureRequest) -> tuple[str, str]:
     kind = request.param
@@ -69,9 +64,6 @@ def ask(text: str, *, session: str = "s1", max_tokens: int | None = None, draft:
         Message("user", text),
     )
     return LlmRequest(SessionId(session), TurnId(1), messages, max_tokens=max_tokens, draft=draft)
-
-
-QUESTION = "what is the capital city of france"
 
 
 async def whole(llm: Llm, request: LlmRequest) -> list[LlmDelta]:

@@ -218,7 +218,7 @@ def test_each_contract_can_be_broken(copy: Path, tmp_path: Path) -> None:
         "telemetry/logs.py": "import voicestack.engines.scripted",  # sideways
         "core/ids.py": "import os",
         "session/playout.py": "from time import monotonic",
-        "bootstrap.py": "import numpy",
+        "bootstrap/__init__.py": "import numpy",
     }.items():
         with (checkout / "voicestack" / path).open("a") as file:
             file.write(f"\n{line}\n")

@@ -56,6 +56,9 @@ WHISPER = {
 }
 """The weights that faster-whisper takes for a size: its own table."""
 
+GGUF = ("Qwen/Qwen2.5-1.5B-Instruct-GGUF", "qwen2.5-1.5b-instruct-q4_k_m.gguf")
+"""A model of the size that the profile `cpu` is for. Any other does as well."""
+
 CPU_FLAGS = {
     "AVX2": ("avx2",),
     "AVX-512": ("avx512f",),
@@ -71,7 +74,7 @@ class Need:
         name: What it is called.
         purpose: What it is for.
         found: Its version or place; empty when it is missing.
-        install: The command that installs it.
+        install: The command that installs it; a remark behind `#` where no command can.
         optional: The profile runs without it.
     """
 
@@ -97,8 +100,8 @@ class Look(Protocol):
         """The path of a llama-server that starts."""
         ...
 
-    def weights(self, repository: str) -> str:
-        """Where the model cache has a repository."""
+    def weights(self, repository: str, pattern: str) -> str:
+        """Where the model cache has a repository's file."""
         ...
 
     def gpus(self) -> list[str]:
@@ -119,10 +122,12 @@ def needs_of(profile: str, look: Look, *, in_checkout: bool) -> list[Need]:
     needs = [_profile_file(profile, look), *_packages(packages, look, "")]
     if profile == "cpu":
         needs += [_llama(look, in_checkout=in_checkout), _whisper("base.en", look)]
-        needs.append(_whisper("tiny.en", look, optional=True))
+        needs += [_whisper("tiny.en", look, optional=True), _gguf(look)]
     else:
         gpus = "; ".join(look.gpus())
-        needs.append(Need("NVIDIA GPU", "vLLM, Whisper", gpus, "a machine with one, and its driver"))
+        needs.append(
+            Need("NVIDIA GPU", "vLLM, Whisper", gpus, "# a machine with an NVIDIA GPU, and its driver")
+        )
         needs.append(_whisper("large-v3-turbo", look))
     return [*needs, _microphone(look)]
 
@@ -144,9 +149,7 @@ def _packages(packages: Mapping[str, str], look: Look, install: str) -> list[Nee
 
 
 def _llama(look: Look, *, in_checkout: bool) -> Need:
-    without = (
-        "build llama.cpp's llama-server and name it: export VOICESTACK_LLAMA_SERVER=/path/to/llama-server"
-    )
+    without = "# build llama.cpp's llama-server; then: export VOICESTACK_LLAMA_SERVER=/path/to/llama-server"
     install = SET_UP if in_checkout else without
     return Need("llama-server", "runs the language model", look.llama_server(), install)
 
@@ -154,12 +157,22 @@ def _llama(look: Look, *, in_checkout: bool) -> Need:
 def _whisper(size: str, look: Look, *, optional: bool = False) -> Need:
     repository = WHISPER[size]
     install = f"hf download {repository}"
-    return Need(f"Whisper {size}", "weights", look.weights(repository), install, optional)
+    return Need(f"Whisper {size}", "weights", look.weights(repository, "model.bin"), install, optional)
+
+
+def _gguf(look: Look) -> Need:
+    found = look.weights(*GGUF)
+    return Need("a GGUF file", "weights, 1-3B parameters", found, f"hf download {' '.join(GGUF)}")
 
 
 def _profile_file(profile: str, look: Look) -> Need:
     found = f"configs/{profile}.toml" if profile in look.profiles() else ""
-    return Need("the profile", "its configuration", found, "not part of this version of voicestack yet")
+    return Need(
+        "the profile",
+        "its configuration",
+        found,
+        f"# this version of voicestack has no profile {profile} yet",
+    )
 
 
 def _microphone(look: Look) -> Need:
@@ -186,12 +199,12 @@ class Here:
         path = str(llama_server_path())
         return path if _output(path, "--version") is not None else ""
 
-    def weights(self, repository: str) -> str:
+    def weights(self, repository: str, pattern: str) -> str:
         """See `Look`."""
         home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
         hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
-        path = hub / f"models--{repository.replace('/', '--')}" / "snapshots"
-        return str(path) if any(path.glob("*/model.bin")) else ""
+        found = sorted(hub.glob(f"models--{repository.replace('/', '--')}/snapshots/*/{pattern}"))
+        return str(found[-1]) if found else ""
 
     def gpus(self) -> list[str]:
         """See `Look`."""
@@ -244,7 +257,8 @@ def _port_is_free() -> bool:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
-    parser.description = f"What is installed, what is missing, and what installs it. Exit code 0 if '{DEFAULT_PROFILE}' can run."
+    parser.description = "What is installed, what is missing, and the command that installs it."
+    parser.epilog = f"Exit code 0 if the profile '{DEFAULT_PROFILE}' can run, else 1."
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -163,8 +163,7 @@ class Child:
                 await self._probe(process)
         except (OSError, TimeoutError, EOFError, StageError) as error:
             self._tail.append(f"probe: {error or type(error).__name__}")
-            with suppress(ProcessLookupError):
-                process.kill()
+            _send(process, signal.SIGKILL)
             return
         if process.returncode is None:
             self._ready_ns = self._clock.now_ns()
@@ -214,18 +213,20 @@ def _describe(code: int) -> str:
         return f"it was ended by signal {-code}"
 
 
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Not `process.send_signal`, which may reap a process that just died and hide its status from asyncio."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the process if it still runs. A second cancellation kills it at once."""
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        process.terminate()
+    _send(process, signal.SIGTERM)
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
                 await process.wait()
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        _send(process, signal.SIGKILL)
+        await process.wait()

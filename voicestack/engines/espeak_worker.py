@@ -40,7 +40,7 @@ Samples: TypeAlias = "array[int]"
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _BUFFER_MS = 60  # the shortest that it accepts
 _CHARS_UTF8 = 1  # and neither espeakSSML nor espeakPHONEMES: the text is said as it is written
-_RATE = 1
+_WPM_PARAMETER = 1
 _EVENT_LIST_TERMINATED, _EVENT_WORD, _EVENT_END = 0, 1, 5
 _CONTINUE, _ABORT = 0, 1
 
@@ -188,7 +188,7 @@ class Voice:
         if name != self._name and self._lib.espeak_SetVoiceByName(name.encode()) != 0:
             self._lib.espeak_SetVoiceByName(DEFAULT_VOICE.encode())
         self._name = name
-        self._lib.espeak_SetParameter(_RATE, max(MIN_RATE_WPM, min(MAX_RATE_WPM, rate_wpm)), 0)
+        self._lib.espeak_SetParameter(_WPM_PARAMETER, max(MIN_RATE_WPM, min(MAX_RATE_WPM, rate_wpm)), 0)
         self._hear = hear
         utf8 = text.encode() + b"\0"
         self._lib.espeak_Synth(utf8, len(utf8), 0, 0, 0, _CHARS_UTF8, None, None)

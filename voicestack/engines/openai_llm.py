@@ -23,6 +23,7 @@ from voicestack.ports import LlmDelta, LlmRequest
 
 PRIME_LIMIT_S = 15.0
 """A cold prompt of a full 2048-token slot takes 3-10 s on two slow cores; what takes longer hangs."""
+RETRY_S = 0.02
 WIRE_ROLES = {"system": "system", "user": "user", "agent": "assistant"}
 
 
@@ -104,14 +105,11 @@ class OpenAiLlm:
             StageRejected: it will never serve this.
             PromptTooLong: not even the end of the conversation fits.
         """
-        started_ns = self._clock.now_ns()
-        budget_ns = self._settings.first_token_ms * 1_000_000
+        due_ns = self._clock.now_ns() + self._settings.first_token_ms * 1_000_000
         self._stop_primes(request.session)
         with self._precedence.work(Rank.DRAFT if request.draft else Rank.COMMITTED) as work:
-            if self._child is not None:
-                await self._child.ready(budget_ns)
-            limit_s = max(0, started_ns + budget_ns - self._clock.now_ns()) / 1e9
-            async with aclosing(self._answer(request, work)) as answer:
+            async with aclosing(self._answer(request, work, due_ns)) as answer:
+                limit_s = self._settings.first_token_ms / 1e3
                 while (delta := await _next_within(limit_s, answer)) is not None:
                     limit_s = self._settings.token_gap_ms / 1e3
                     yield delta
@@ -149,16 +147,28 @@ class OpenAiLlm:
         """Close all connections."""
         await self._client.close()
 
-    async def _answer(self, request: LlmRequest, work: Work) -> AsyncGenerator[LlmDelta, None]:
+    async def _answer(self, request: LlmRequest, work: Work, due_ns: int) -> AsyncGenerator[LlmDelta, None]:
+        """Ask. While our own server is down and no token has come, ask again until `due_ns`."""
         await work.admitted.wait()
         with self._seats.taken(request.session) as slot:
-            try:
-                async for delta in self._stream(self._body(request, slot), work):
-                    yield delta
-            except PromptTooLong:
-                half = fit_context(request.messages, _length(request.messages) // 2)
-                async for delta in self._stream(self._body(replace(request, messages=half), slot), work):
-                    yield delta
+            while True:
+                if self._child is not None:
+                    await self._child.ready(max(0, due_ns - self._clock.now_ns()))
+                try:
+                    async with aclosing(self._stream(self._body(request, slot), work)) as deltas:
+                        async for delta in deltas:
+                            yield delta
+                    return
+                except PromptTooLong:
+                    half = fit_context(request.messages, _length(request.messages) // 2)
+                    if half == request.messages:
+                        raise
+                    request = replace(request, messages=half)
+                except StageUnavailable:
+                    if self._child is None or not work.in_prompt:
+                        raise
+                    # Its sockets close before its death is announced.
+                    await asyncio.sleep(RETRY_S)
 
     async def _stream(self, body: dict[str, Any], work: Work) -> AsyncGenerator[LlmDelta, None]:
         usage: Usage | None = None

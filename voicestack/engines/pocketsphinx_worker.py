@@ -25,7 +25,7 @@ NICENESS = 5
 
 LONG_BYTES = 2 * RATE_HZ * 20
 TOO_LONG_BYTES = 2 * RATE_HZ * 60
-"""An utterance is decoded in parts of at most 60 s, from 20 s on at a pause: the search grows with its length."""
+"""A search grows with its length, so a long utterance has parts: from 20 s on at a pause, at 60 s anyway."""
 
 CONFIG: dict[str, Any] = {
     # The second pass (fwdflat) is as good as the language weight below, and adds 70 ms to the end.
@@ -40,7 +40,7 @@ CONFIG: dict[str, Any] = {
 
 
 class Loudness:
-    """How loud does this user speak? Found in the first 300 ms of speech, whatever silence comes before it."""
+    """How loud does this user speak? Found in the first 300 ms of speech, after whatever silence."""
 
     WINDOW_SAMPLES = RATE_HZ // 100
     N_LOUD_WINDOWS = 30
@@ -249,7 +249,7 @@ class Desk:
 
 def load(**changes: Any) -> Any:
     """A decoder with the US English model of the pocketsphinx wheel."""
-    from pocketsphinx import Decoder, get_model_path
+    from pocketsphinx import Decoder, get_model_path  # type: ignore[import-untyped]
 
     model = os.path.join(get_model_path(), "en-us")
     return Decoder(

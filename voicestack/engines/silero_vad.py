@@ -1,9 +1,9 @@
 """Is the user speaking? Silero VAD for all sessions of the process, batched.
 
 Batching is what makes it cheap: a window alone costs as much as `TILE` of them, and a window in a batch of 32
-a tenth of that. So windows wait a few milliseconds for those of other sessions. The network runs in the event
-loop's thread: a batch takes about 1 ms, less than handing it to a thread and back would delay it on the one
-core that a server process has.
+an eighth of that. So windows wait a few milliseconds for those of other sessions. The network runs in the
+event loop's thread: a batch takes about 1 ms, less than handing it to a thread and back would delay it on the
+one core that a server process has.
 """
 
 import asyncio

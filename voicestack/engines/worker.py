@@ -19,7 +19,7 @@ from voicestack.engines.child import Child
 from voicestack.engines.pipe import READ_BYTES, Frame, GarbledPipe, Kind, Unpacker
 
 UNREAD_ITEMS = 16_384
-"""What may wait in a stream for its reader: more frames of 20 ms than any phrase has, strange ones included."""
+"""What may wait in a stream for its reader: more frames of 20 ms than the strangest phrase has."""
 
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 

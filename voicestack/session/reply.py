@@ -47,10 +47,8 @@ async def speak_reply(line: Line, request: LlmRequest, voice: SpeechRequest, out
         aclosing(_texts(line, request.turn, deltas, outcome)) as texts,
         aclosing(_phrases(texts)) as phrases,
     ):
-        first = True
         async for phrase in phrases:
-            await speak_phrase(line, request.turn, phrase, voice, join=not first)
-            first = False
+            await speak_phrase(line, request.turn, phrase, voice, join=phrase.startswith(" "))
     await line.playout.drained(request.turn)
 
 
@@ -69,6 +67,8 @@ async def write_reply(line: Line, request: LlmRequest, outcome: Outcome) -> None
 async def speak_phrase(line: Line, turn: TurnId, phrase: str, voice: SpeechRequest, *, join: bool) -> None:
     """Say one phrase. `join` puts a space before it, as it follows another one."""
     request = SpeechRequest(speakable(phrase), voice.voice, voice.speed)
+    if not request.text:  # a code fence, say
+        return
     async with aclosing(line.tts.speak(request)) as frames:
         async for frame in frames:
             line.stamp(turn, Mark.TTS_FIRST_AUDIO)
