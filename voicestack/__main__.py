@@ -1,6 +1,10 @@
 """Where does `voicestack` begin? Here, with the command line."""
 
+import os
 import sys
+
+# Silero's matrices are small: a second BLAS thread costs ten times what it brings. Set before numpy loads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from voicestack.cli.main import run_command
 

@@ -71,6 +71,12 @@ async def whole(llm: Llm, request: LlmRequest) -> list[LlmDelta]:
         return [delta async for delta in deltas]
 
 
+async def slowly(llm: Llm, request: LlmRequest) -> None:
+    async with aclosing(llm.reply(request)) as deltas:
+        async for _ in deltas:
+            await asyncio.sleep(0.02)
+
+
 def said(deltas: list[LlmDelta]) -> str:
     return "".join(delta.text for delta in deltas)
 
@@ -130,9 +136,7 @@ def test_a_reader_can_be_cancelled(engine: tuple[str, str]) -> None:
     async def main() -> None:
         async with opened(*engine) as llm:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05), aclosing(llm.reply(ask("count to a thousand"))) as deltas:
-                    async for _ in deltas:
-                        await asyncio.sleep(0.02)
+                await asyncio.wait_for(slowly(llm, ask("tell me a long story about a dog")), 0.05)
             assert "Paris" in said(await whole(llm, ask(QUESTION)))
 
     asyncio.run(main())

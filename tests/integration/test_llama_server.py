@@ -36,9 +36,12 @@ class Stack:
         slots: list[dict[str, Any]] = (await self.http.get("http://localhost/slots")).json()
         return slots
 
+    async def is_busy(self) -> bool:
+        return any(slot["is_processing"] for slot in await self.slots())
+
     async def idle(self, within_s: float) -> None:
         async with asyncio.timeout(within_s):
-            while any([slot["is_processing"] for slot in await self.slots()]):
+            while await self.is_busy():  # noqa: ASYNC110 - it is about another process
                 await asyncio.sleep(0.002)
 
 
@@ -60,6 +63,11 @@ def ask(*texts: str, session: str = "s1", draft: bool = False) -> LlmRequest:
     """A conversation in which the user begins."""
     spoken = (Message("agent" if n % 2 else "user", text) for n, text in enumerate(texts))
     return LlmRequest(SessionId(session), TurnId(1), (SYSTEM, *spoken), draft=draft)
+
+
+async def drain(deltas: AsyncIterator[LlmDelta]) -> None:
+    async for _ in deltas:
+        pass
 
 
 async def whole(llm: OpenAiLlm, request: LlmRequest) -> tuple[str, LlmDelta]:
@@ -84,7 +92,7 @@ def test_closing_an_answer_frees_the_slot_at_once() -> None:
             async with aclosing(stack.llm.reply(ask("tell me a long story about a dog"))) as deltas:
                 for _ in range(5):
                     await anext(deltas)
-                assert any(slot["is_processing"] for slot in await stack.slots())
+                assert await stack.is_busy()
             await stack.idle(within_s=0.5)
 
     asyncio.run(main())
@@ -167,9 +175,7 @@ def test_killed_in_mid_answer_it_fails_at_once_and_the_next_reply_waits_for_it()
                 await anext(deltas)
                 os.kill(pid, signal.SIGKILL)
                 with pytest.raises(StageUnavailable):
-                    async with asyncio.timeout(1.0):
-                        async for _ in deltas:
-                            pass
+                    await asyncio.wait_for(drain(deltas), 1.0)
             text, _ = await whole(stack.llm, ask("what is the capital of france"))
             assert "Paris" in text
             assert stack.server.n_restarts == 1

@@ -35,7 +35,6 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.core.settings import SessionSettings
-from voicestack.realtime.hearing import Hearing
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
 
 # What a client may send
@@ -286,23 +285,6 @@ def test_whatever_happens_the_frames_are_correct(
     assert kinds.count("response.created") == kinds.count("response.done")
     if not show and not any(isinstance(step, dict) for step in steps):
         assert not any("transcription" in kind for kind in kinds)
-
-
-@given(st.lists(WORDS, max_size=8), WORDS)
-def test_words_that_were_told_are_never_taken_back(guesses: list[str], final: str) -> None:
-    hearing = Hearing()
-    told = ""
-    for guess in guesses:
-        told += hearing.guess(guess)
-    all_told = told + hearing.end(final)
-    assert all_told == (final if final.startswith(told) else told)
-
-
-@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=8))
-def test_a_stable_guess_is_told_word_by_word_one_guess_late(words: list[str]) -> None:
-    hearing = Hearing()
-    told = "".join(hearing.guess(" ".join(words[:n])) for n in range(1, len(words) + 1))
-    assert told == " ".join(words[:-1])
 
 
 @given(st.binary(min_size=2, max_size=2_000))

@@ -16,7 +16,7 @@ from voicestack.core.ids import SessionId
 from voicestack.core.settings import SessionSettings
 from voicestack.realtime.protocol import RealtimeProtocol
 
-EXTENSIONS = ("voicestack.turn.measured",)
+EXTENSIONS = ("voicestack.turn.measured", "voicestack.user.hearing")
 MAX_ID_CHARS = 32
 
 

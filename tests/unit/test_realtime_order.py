@@ -103,7 +103,6 @@ def test_a_spoken_turn() -> None:
     )
     assert kinds(events) == [
         "input_audio_buffer.speech_started",
-        f"{TRANSCRIPTION}.delta",
         "input_audio_buffer.speech_stopped",
         "input_audio_buffer.committed",
         "conversation.item.added",
@@ -112,10 +111,10 @@ def test_a_spoken_turn() -> None:
         f"{TRANSCRIPTION}.completed",
         *OPENED,
     ]
-    assert (events[0]["audio_start_ms"], events[2]["audio_end_ms"]) == (700, 2_500)
+    assert (events[0]["audio_start_ms"], events[1]["audio_end_ms"]) == (700, 2_500)
     assert {e["item_id"] for e in events if "item_id" in e and "response_id" not in e} == {USER}
-    assert (events[3]["previous_item_id"], events[4]["previous_item_id"]) == (None, None)
-    assert events[4]["item"] == {
+    assert (events[2]["previous_item_id"], events[3]["previous_item_id"]) == (None, None)
+    assert events[3]["item"] == {
         "id": USER,
         "object": "realtime.item",
         "type": "message",
@@ -123,15 +122,14 @@ def test_a_spoken_turn() -> None:
         "role": "user",
         "content": [{"type": "input_audio"}],
     }
-    assert [events[1]["delta"], events[6]["delta"]] == ["what is", " the time"]
-    assert events[7]["transcript"] == "what is the time"
-    assert events[7]["usage"] == {"type": "duration", "seconds": 1.8}
-    created = events[8]["response"]
+    assert events[5]["delta"] == events[6]["transcript"] == "what is the time"
+    assert events[6]["usage"] == {"type": "duration", "seconds": 1.8}
+    created = events[7]["response"]
     assert (created["status"], created["output"], created["usage"]) == ("in_progress", [], None)
-    assert events[10]["previous_item_id"] == USER
-    assert events[9]["item"]["content"] == []
-    assert events[9]["item"]["status"] == "in_progress"
-    assert events[11]["part"] == {"type": "audio", "transcript": ""}
+    assert events[9]["previous_item_id"] == USER
+    assert events[8]["item"]["content"] == []
+    assert events[8]["item"]["status"] == "in_progress"
+    assert events[10]["part"] == {"type": "audio", "transcript": ""}
 
     events = connection.say(b"\x01\x02\x03\x04", "") + connection.say(b"\x05\x06", "It is")
     assert kinds(events) == [
@@ -265,6 +263,15 @@ def test_transcripts_are_only_shown_on_request() -> None:
     assert events[2]["item"]["content"] == [{"type": "input_audio"}]
     (event,) = Connection().tell(ItemRetrieved(said))
     assert event["item"]["content"] == [{"type": "input_audio", "transcript": "hi there"}]
+
+
+def test_words_that_may_still_change_are_told_only_to_clients_that_asked_for_extensions() -> None:
+    connection = Connection(extensions=True)
+    (_, first, second) = connection.tell(
+        UserStarted(USER, 0), UserHearing(USER, "blood"), UserHearing(USER, "what is")
+    )
+    assert (first["type"], first["text"]) == ("voicestack.user.hearing", "blood")
+    assert second["text"] == "what is"
 
 
 def test_nothing_is_told_of_words_before_their_item_has_a_name() -> None:

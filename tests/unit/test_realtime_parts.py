@@ -14,32 +14,7 @@ from voicestack.core.errors import (
 )
 from voicestack.realtime.codes import error_fields
 from voicestack.realtime.formats import AudioFormat
-from voicestack.realtime.hearing import Hearing
 from voicestack.realtime.writer import Writer
-
-
-def test_a_word_is_told_when_two_guesses_agree_on_it() -> None:
-    hearing = Hearing()
-    assert hearing.guess("what") == ""
-    assert hearing.guess("what is") == "what"
-    assert hearing.guess("what is a dime") == " is"
-    assert hearing.guess("what is the time") == ""
-    assert hearing.guess("what is the time now") == " the time"
-    assert hearing.end("what is the time now") == " now"
-
-
-def test_a_word_is_never_taken_back() -> None:
-    hearing = Hearing()
-    hearing.guess("recognise speech")
-    assert hearing.guess("recognise speech") == "recognise speech"
-    assert hearing.guess("wreck a nice beach") == ""
-    assert hearing.guess("wreck a nice beach") == ""
-    assert hearing.end("wreck a nice beach") == ""
-
-
-def test_the_end_tells_what_is_left() -> None:
-    assert Hearing().end("hello you") == "hello you"
-    assert Hearing().end("") == ""
 
 
 @pytest.mark.parametrize(

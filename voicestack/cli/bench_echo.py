@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import orjson
@@ -41,6 +42,16 @@ def buzz(n_samples: int) -> Pcm:
     return wave.astype(np.int16)
 
 
+class Socket(Protocol):
+    """The server's end of a connection: iterated, it gives what the client sends, until it hangs up."""
+
+    async def send(self, message: str) -> None:
+        """Send one message."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]: ...
+
+
 class EchoCall:
     """One connection of the echo server.
 
@@ -50,7 +61,7 @@ class EchoCall:
         delay_ms: From the receipt of the last audible sample to the click.
     """
 
-    def __init__(self, socket: ServerConnection, clock: Clock, delay_ms: float) -> None:
+    def __init__(self, socket: Socket, clock: Clock, delay_ms: float) -> None:
         self._socket = socket
         self._clock = clock
         self._delay_ns = round(delay_ms * 1e6)
@@ -85,7 +96,7 @@ class EchoCall:
                 continue
             self._heard_ns = None
             await self._prepare()
-            await sleep_until(self._clock, heard_ns + self._delay_ns)
+            await asyncio.sleep(max(0.0, (heard_ns + self._delay_ns - self._clock.now_ns()) / 1e9))
             await self._speak()
 
     async def _prepare(self) -> None:
@@ -108,15 +119,6 @@ class EchoCall:
 
     async def _tell(self, event: dict[str, object]) -> None:
         await self._socket.send(orjson.dumps(event).decode())
-
-
-async def sleep_until(clock: Clock, at_ns: int) -> None:
-    """Sleep to within the timer's millisecond, then yield in place: the click must not be late."""
-    while True:
-        left_s = (at_ns - clock.now_ns()) / 1e9
-        if left_s <= 0:
-            return
-        await asyncio.sleep(left_s - 0.002 if left_s > 0.002 else 0)
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ class LlmSettings:
         max_tokens: Longest answer.
         repeat_penalty: 1.0 is none. Sent as `repeat_penalty` to llama-server and as `repetition_penalty`
             to others (vLLM, SGLang, TGI know it); None where the server would refuse it (OpenAI).
+        stop: Texts before which an answer ends. A line feed keeps spoken answers free of lists.
         first_token_ms: From the request to the first text, waiting for the server included.
         token_gap_ms: Between two pieces of text.
         slots: KV slots of a llama-server; None for other servers.
@@ -46,6 +47,7 @@ class LlmSettings:
     top_p: float = 0.9
     max_tokens: int = 80
     repeat_penalty: float | None = None
+    stop: tuple[str, ...] = ()
     first_token_ms: int = 2500
     token_gap_ms: int = 2000
     slots: int | None = None
@@ -205,6 +207,8 @@ class OpenAiLlm:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if settings.stop:
+            body["stop"] = list(settings.stop)
         if settings.repeat_penalty is not None:
             body["repeat_penalty" if settings.slots else "repetition_penalty"] = settings.repeat_penalty
         if settings.slots:

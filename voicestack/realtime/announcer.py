@@ -25,7 +25,6 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.realtime.codes import brief_error_fields, error_fields
-from voicestack.realtime.hearing import Hearing
 from voicestack.realtime.items import wire_item
 from voicestack.realtime.measured import measured_fields
 from voicestack.realtime.responses import Response, Wish, reply_configuration
@@ -55,7 +54,7 @@ class Announcer:
         self._conversation_id = new_id("conv")
         self._wish: Wish | None = None
         self._wish_event_id: str | None = None
-        self._hearings: dict[ItemId, Hearing] = {}
+        self._unheard: set[ItemId] = set()  # announced, and neither completed nor failed
 
     @property
     def is_expecting(self) -> bool:
@@ -77,7 +76,7 @@ class Announcer:
             case ItemAdded(item, previous):
                 return self._item_added(item, previous, show=session.shows_transcripts)
             case ItemDeleted(item_id):
-                self._hearings.pop(item_id, None)
+                self._unheard.discard(item_id)
                 return [event("conversation.item.deleted", item_id=item_id)]
             case ItemRetrieved(item):
                 shown = wire_item(item, show_transcript=session.shows_transcripts)
@@ -108,31 +107,29 @@ class Announcer:
         event = self._writer.event
         match note:
             case UserStarted(item_id, start_ms):
-                self._hearings.setdefault(item_id, Hearing())
+                self._unheard.add(item_id)
                 return event("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=item_id)
             case UserStopped(item_id, end_ms):
                 return event("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item_id)
             case AudioCommitted(item_id, previous):
-                self._hearings.setdefault(item_id, Hearing())
+                self._unheard.add(item_id)
                 return event("input_audio_buffer.committed", item_id=item_id, previous_item_id=previous)
             case AudioCleared():
                 return event("input_audio_buffer.cleared")
 
     def _words(self, note: UserHearing | UserSaid | UserUnheard, *, show: bool) -> list[bytes]:
         event, place = self._writer.event, {"item_id": note.item_id, "content_index": 0}
-        hearing = self._hearings.get(note.item_id)
-        if hearing is None:  # not announced yet, or completed or failed already, which an item does once
+        if note.item_id not in self._unheard or not show:
+            self._unheard.discard(note.item_id)
             return []
         if isinstance(note, UserHearing):
-            more = hearing.guess(note.text) if show else ""
-            return [event(f"{TRANSCRIPTION}.delta", **place, delta=more)] if more else []
-        del self._hearings[note.item_id]
-        if not show:
-            return []
+            # The standard delta cannot be taken back and these words can: they are for those who know that.
+            live = {"item_id": note.item_id, "text": note.text}
+            return [event("voicestack.user.hearing", **live)] if self._extensions else []
+        self._unheard.remove(note.item_id)
         if isinstance(note, UserUnheard):
             return [event(f"{TRANSCRIPTION}.failed", **place, error=brief_error_fields(note.error))]
-        more = hearing.end(note.text)
-        frames = [event(f"{TRANSCRIPTION}.delta", **place, delta=more)] if more else []
+        frames = [event(f"{TRANSCRIPTION}.delta", **place, delta=note.text)] if note.text else []
         usage = {"type": "duration", "seconds": note.audio_ms / 1000}
         return [*frames, event(f"{TRANSCRIPTION}.completed", **place, transcript=note.text, usage=usage)]
 

@@ -114,7 +114,7 @@ def _llm(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
         temperature=config.llm.temperature,
         top_p=config.llm.top_p,
         max_tokens=config.llm.max_tokens,
-        repeat_penalty=config.llm.repeat_penalty,
+        repeat_penalty=None if config.llm.repeat_penalty == 1.0 else config.llm.repeat_penalty,
         first_token_ms=config.llm.first_token_ms,
         token_gap_ms=config.llm.token_gap_ms,
         slots=config.llm.slots if config.llm.engine == "llama_server" else None,

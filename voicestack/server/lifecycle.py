@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
+from starlette.applications import Starlette
 
 from voicestack import __version__
-from voicestack.aio.clock import SystemClock
+from voicestack.aio.clock import Clock, SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
@@ -81,28 +82,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         )
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
-        app = make_app(Parts(config, door, readiness, metrics))
-        peer = functools.partial(
-            WebSocketPeer,
-            door,
-            clock,
-            max_message_bytes=config.server.max_message_bytes,
-            max_unsent_bytes=config.server.write_buffer_limit_bytes,
-        )
-        server = _Uvicorn(
-            uvicorn.Config(
-                app,
-                host=config.server.host,
-                port=config.server.port,
-                ws=peer,  # type: ignore[arg-type]  # anything that makes a protocol will do
-                http="httptools",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
-            )
-        )
+        server = _web_server(config, door, clock, make_app(Parts(config, door, readiness, metrics)))
         stop = _stop_on_signals(server)
         scope.start(
             readiness.run(lambda turn: on_ready(Running(_port(server), turn, stop))), name="readiness"
@@ -114,6 +94,30 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
                 f"server.port {config.server.port} on {config.server.host} cannot be used: is it taken?"
             ) from None
     log.info("stopped")
+
+
+def _web_server(config: Config, door: RealtimeDoor, clock: Clock, app: Starlette) -> _Uvicorn:
+    peer = functools.partial(
+        WebSocketPeer,
+        door,
+        clock,
+        max_message_bytes=config.server.max_message_bytes,
+        max_unsent_bytes=config.server.write_buffer_limit_bytes,
+    )
+    return _Uvicorn(
+        uvicorn.Config(
+            app,
+            host=config.server.host,
+            port=config.server.port,
+            ws=peer,  # type: ignore[arg-type]  # anything that makes a protocol will do
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
+        )
+    )
 
 
 def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:

@@ -197,11 +197,11 @@ class Session:
     def _feed(self, event: events.Event) -> None:
         """Decide and act, with no await in between."""
         self._state, actions = step(self._state, event, self._policy)
-        if self._recorder is not None:
-            self._recorder.step(event, actions)
         for action in actions:
             self._act(action)
         self._arm_timer()
+        if self._recorder is not None:  # last: a slow disk must not delay a flush
+            self._recorder.step(event, actions)
 
     def _act(self, action: Action) -> None:
         match action:

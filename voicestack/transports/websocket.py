@@ -13,7 +13,7 @@ from voicestack.core.commands import Command
 from voicestack.core.errors import TransportLost
 from voicestack.core.g711 import decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
 from voicestack.core.ids import TurnId
-from voicestack.core.notes import Note
+from voicestack.core.notes import Note, ReplyEnded
 from voicestack.core.resample import Resampler
 from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
@@ -68,6 +68,8 @@ class RealtimeTransport:
 
     def tell(self, note: Note) -> None:
         """See `ports.TransportSession`."""
+        if isinstance(note, ReplyEnded) and self._lips is not None and note.status == "completed":
+            self._peer.send(self._protocol.audio(note.turn, self._lips.rest(), ""))
         self._peer.send(self._protocol.tell(note))
 
     def play(self, turn: TurnId, frame: SpokenFrame) -> None:
@@ -163,7 +165,13 @@ class _Lips:
 
     def encode(self, pcm: Pcm) -> bytes:
         """From int16 mono at the TTS's rate."""
-        pcm = self._resampler.push(pcm)
+        return self._written(self._resampler.push(pcm))
+
+    def rest(self) -> bytes:
+        """The last 2 ms, which the resampler still holds."""
+        return self._written(self._resampler.flush())
+
+    def _written(self, pcm: Pcm) -> bytes:
         match self._kind:
             case "pcm":
                 return pcm.tobytes()

@@ -1,0 +1,300 @@
+"""What every ASR must do: the scripted one, and PocketSphinx in its worker processes."""
+
+import asyncio
+import math
+from array import array
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.speech import Utterance, frames_of, hiss, silence, utterances
+from voicestack.aio.clock import SystemClock
+from voicestack.aio.prefetch import Channel
+from voicestack.aio.scope import Scope
+from voicestack.core.audio import AudioFrame, Pcm
+from voicestack.core.errors import StageUnavailable
+from voicestack.engines.pocketsphinx_asr import PocketSphinxAsr, is_audible, written
+from voicestack.engines.pocketsphinx_worker import Loudness
+from voicestack.engines.scripted import ScriptedAsr
+from voicestack.ports import PAUSE, Asr, Certainty, Pause, Transcript
+
+LIMIT_S = 60.0
+START_NS = 30_000_000_000
+CLEAR = [u for u in utterances() if u.name in ("01_slt.wav", "02_rms.wav", "05_slt.wav", "19_rms.wav")]
+"""Questions that are understood word for word."""
+
+OnAsr = Callable[[Asr], Coroutine[Any, Any, None]]
+WithAsr = Callable[[OnAsr], None]
+
+
+@asynccontextmanager
+async def pocketsphinx(n_workers: int = 1, n_waiting_max: int = 16) -> AsyncIterator[PocketSphinxAsr]:
+    asr = PocketSphinxAsr(
+        clock=SystemClock(), n_workers_min=1, n_workers_max=n_workers, n_waiting_max=n_waiting_max
+    )
+    async with Scope() as scope:
+        scope.start(asr.run(), name="pocketsphinx")
+        await asr.ready(START_NS)
+        yield asr
+
+
+@pytest.fixture(params=["scripted", "pocketsphinx"])
+def with_asr(request: pytest.FixtureRequest) -> WithAsr:
+    """Runs a coroutine with an ASR that understands CLEAR in this order."""
+
+    async def main(on_asr: OnAsr) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            if request.param == "scripted":
+                await on_asr(ScriptedAsr([one.words.capitalize() for one in CLEAR]))
+            else:
+                async with pocketsphinx() as asr:
+                    await on_asr(asr)
+
+    return lambda on_asr: asyncio.run(main(on_asr))
+
+
+def heard_as(utterance: Utterance) -> list[AudioFrame | Pause]:
+    """As the ears give it: some silence, the speech, a pause, more silence."""
+    speech = np.concatenate([silence(200), utterance.pcm, silence(60)])
+    return [*frames_of(speech), PAUSE, *frames_of(silence(100))]
+
+
+async def sounds_of(sounds: Iterable[AudioFrame | Pause]) -> AsyncIterator[AudioFrame | Pause]:
+    for sound in sounds:
+        yield sound
+
+
+async def transcribed(asr: Asr, sounds: Iterable[AudioFrame | Pause]) -> list[Transcript]:
+    async with aclosing(asr.transcribe(sounds_of(sounds))) as transcripts:
+        return [transcript async for transcript in transcripts]
+
+
+def texts(transcripts: list[Transcript], certainty: Certainty) -> list[str]:
+    return [one.text for one in transcripts if one.certainty is certainty]
+
+
+def test_partials_then_settled_then_final(with_asr: WithAsr) -> None:
+    async def main(asr: Asr) -> None:
+        for utterance in CLEAR:
+            got = await transcribed(asr, heard_as(utterance))
+            words = utterance.words.capitalize()
+            assert [one.text for one in got[-2:]] == [words, words]
+            assert [one.certainty for one in got[-2:]] == [Certainty.SETTLED, Certainty.FINAL]
+            assert {one.certainty for one in got[:-2]} == {Certainty.PARTIAL}
+            partials = [one.text for one in got[:-2]]
+            assert all(before != after for before, after in zip(partials, partials[1:], strict=False))
+            assert len(partials) >= 2
+
+    with_asr(main)
+
+
+def test_every_pause_is_answered_in_order(with_asr: WithAsr) -> None:
+    async def main(asr: Asr) -> None:
+        frames = [*frames_of(np.concatenate([silence(200), CLEAR[0].pcm, silence(60)]))]
+        got = await transcribed(asr, [frames[0], PAUSE, *frames[1:], PAUSE, PAUSE])
+        order = [one.certainty for one in got if one.certainty is not Certainty.PARTIAL]
+        assert order == [Certainty.SETTLED] * 3 + [Certainty.FINAL]
+        assert texts(got, Certainty.SETTLED)[1:] == texts(got, Certainty.FINAL) * 2
+        assert got[-1].certainty is Certainty.FINAL
+
+    with_asr(main)
+
+
+def test_answers_come_while_sound_still_comes(with_asr: WithAsr) -> None:
+    async def main(asr: Asr) -> None:
+        sounds: Channel[AudioFrame | Pause] = Channel(1000, name="sounds")
+        for sound in heard_as(CLEAR[0]):
+            sounds.put(sound)
+        async with aclosing(asr.transcribe(sounds)) as transcripts:
+            async for one in transcripts:
+                if one.certainty is Certainty.SETTLED:
+                    assert one.text == CLEAR[0].words.capitalize()
+                    sounds.close()
+            assert one.certainty is Certainty.FINAL
+
+    with_asr(main)
+
+
+def test_a_closed_transcription_leaves_nothing_to_the_next(with_asr: WithAsr) -> None:
+    async def main(asr: Asr) -> None:
+        sounds: Channel[AudioFrame | Pause] = Channel(1000, name="sounds")
+        for sound in heard_as(CLEAR[0]):
+            sounds.put(sound)
+        async with aclosing(asr.transcribe(sounds)) as transcripts:
+            assert (await anext(transcripts)).certainty is Certainty.PARTIAL
+        got = await transcribed(asr, heard_as(CLEAR[1]))
+        assert texts(got, Certainty.FINAL) == [CLEAR[1].words.capitalize()]
+        assert len(texts(got, Certainty.SETTLED)) == 1
+
+    with_asr(main)
+
+
+def test_no_sound_is_an_utterance_too(with_asr: WithAsr) -> None:
+    async def main(asr: Asr) -> None:
+        assert [one.certainty for one in await transcribed(asr, [])] == [Certainty.FINAL]
+        paused = await transcribed(asr, [PAUSE])
+        assert [one.certainty for one in paused] == [Certainty.SETTLED, Certainty.FINAL]
+
+    with_asr(main)
+
+
+@pytest.mark.parametrize(
+    "pcm",
+    [silence(2000), hiss(2000, -55), hiss(5, -20), np.full(640, 32767, np.int16), hiss(1000, -10)],
+    ids=["silence", "hiss", "click", "step", "noise"],
+)
+def test_what_is_no_speech_is_survived(pcm: Pcm) -> None:
+    async def main() -> None:
+        async with pocketsphinx() as asr:
+            got = await transcribed(asr, [*frames_of(pcm), PAUSE, *frames_of(pcm)])
+            assert len(texts(got, Certainty.SETTLED)) == 1
+            assert got[-1].certainty is Certainty.FINAL
+            after = await transcribed(asr, heard_as(CLEAR[0]))
+            assert after[-1].text == CLEAR[0].words.capitalize()
+
+    asyncio.run(main())
+
+
+def test_an_utterance_goes_on_after_a_pause() -> None:
+    async def main() -> None:
+        async with pocketsphinx() as asr:
+            first, second = CLEAR[0], CLEAR[1]
+            sounds = [*heard_as(first), *frames_of(silence(300)), *heard_as(second)]
+            got = await transcribed(asr, sounds)
+            settled = texts(got, Certainty.SETTLED)
+            assert settled[0] == first.words.capitalize()
+            assert settled[1] == f"{first.words} {second.words}".capitalize()
+            assert got[-1].text == settled[1]
+
+    asyncio.run(main())
+
+
+def test_what_is_understood_does_not_depend_on_who_spoke_before() -> None:
+    async def main() -> None:
+        async with pocketsphinx() as asr:
+            alone = [(await transcribed(asr, heard_as(one)))[-1].text for one in utterances()[:6]]
+            loud_and_dull = np.convolve(utterances()[7].pcm, np.ones(8) / 4).clip(-32768, 32767)
+            for n, utterance in enumerate(utterances()[:6]):
+                await transcribed(asr, frames_of(loud_and_dull.astype(np.int16)))
+                assert (await transcribed(asr, heard_as(utterance)))[-1].text == alone[n]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("gain_db", [0, -12, -24])
+def test_most_words_are_right_however_loud_they_are(gain_db: float) -> None:
+    """On twelve of the fifty recordings; the whole set is for the bench."""
+
+    async def main() -> None:
+        n_words = n_errors = 0
+        async with pocketsphinx() as asr:
+            for one in utterances()[::4][:12]:
+                quiet = (one.pcm * 10 ** (gain_db / 20)).astype(np.int16)
+                pcm = np.concatenate([silence(300), quiet, silence(100)])
+                got = await transcribed(asr, frames_of(pcm))
+                said, heard = one.words.split(), got[-1].text.lower().split()
+                n_words += len(said)
+                n_errors += distance(said, heard)
+        assert n_errors <= 0.15 * n_words
+
+    asyncio.run(main())
+
+
+def distance(said: list[str], heard: list[str]) -> int:
+    """Words that must be added, removed or changed (Levenshtein)."""
+    row = list(range(len(heard) + 1))
+    for n, word in enumerate(said, start=1):
+        corner, row[0] = row[0], n
+        for m, other in enumerate(heard, start=1):
+            corner, row[m] = row[m], min(row[m] + 1, row[m - 1] + 1, corner + (word != other))
+    return row[-1]
+
+
+def test_speakers_at_once_are_not_mixed_and_one_more_waits() -> None:
+    async def main() -> None:
+        async with pocketsphinx(n_workers=2) as asr:
+            heard: dict[str, str] = {}
+
+            async def listen(utterance: Utterance) -> None:
+                heard[utterance.words] = (await transcribed(asr, heard_as(utterance)))[-1].text
+
+            async with asyncio.TaskGroup() as group:
+                for one in CLEAR:
+                    group.create_task(listen(one))
+                await asyncio.sleep(0.01)
+                assert asr.n_waiting == len(CLEAR) - 2
+            assert heard == {one.words: one.words.capitalize() for one in CLEAR}
+            assert len(asr.workers) == 2
+            assert asr.n_waiting == 0
+
+    asyncio.run(main())
+
+
+def test_too_many_speakers_are_told_so() -> None:
+    async def main() -> None:
+        async with pocketsphinx(n_workers=1, n_waiting_max=1) as asr, Scope() as scope:
+            busy: Channel[AudioFrame | Pause] = Channel(1000, name="busy")
+            for frame in frames_of(CLEAR[0].pcm):
+                busy.put(frame)
+
+            async def listen(sounds: AsyncIterator[AudioFrame | Pause]) -> None:
+                async with aclosing(asr.transcribe(sounds)) as transcripts:
+                    async for _ in transcripts:
+                        pass
+
+            scope.start(listen(busy), name="first")
+            second = scope.start(listen(sounds_of(heard_as(CLEAR[1]))), name="second")
+            await asyncio.sleep(0.01)
+            assert asr.n_waiting == 1
+            with pytest.raises(StageUnavailable, match="decoders are busy") as caught:
+                await transcribed(asr, heard_as(CLEAR[2]))
+            assert caught.value.stage == "asr"
+            # Silence needs no decoder: an open microphone takes none away.
+            assert (await transcribed(asr, frames_of(silence(1000))))[-1].text == ""
+            second.cancel()
+            await asyncio.sleep(0.01)
+            assert asr.n_waiting == 0
+            busy.close()
+            assert (await transcribed(asr, heard_as(CLEAR[3])))[-1].text == CLEAR[3].words.capitalize()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("", ""),
+        ("<s> <sil> </s> [NOISE] ++UH++", ""),
+        ("<sil> what(2) do i [NOISE] know", "What do I know"),
+        ("i'm sure i'll see it's in", "I'm sure I'll see it's in"),
+    ],
+)
+def test_words_are_written_as_a_person_would(words: str, text: str) -> None:
+    assert written(words) == text
+
+
+def test_audible_is_what_is_louder_than_a_silent_room() -> None:
+    assert not is_audible(silence(20))
+    assert not is_audible(np.zeros(0, np.int16))
+    assert not is_audible(hiss(20, -66))
+    assert is_audible(hiss(20, -54))
+
+
+@pytest.mark.parametrize("lead_ms", [0, 300, 1000])
+@pytest.mark.parametrize("level_dbfs", [-50.0, -20.0, -8.0])
+@pytest.mark.parametrize("n_chunk", [1, 320, 100_000])
+def test_the_loudness_is_that_of_the_speech(lead_ms: int, level_dbfs: float, n_chunk: int) -> None:
+    amplitude = 32768 * math.sqrt(2) * 10 ** (level_dbfs / 20)
+    tone = np.rint(amplitude * np.sin(np.arange(8000) * 2 * np.pi / 32)).clip(-32768, 32767)
+    pcm = np.concatenate([hiss(lead_ms, -80), tone.astype(np.int16)])
+    loudness = Loudness()
+    n_needed = 0
+    for at in range(0, len(pcm), n_chunk):
+        n_needed = at + n_chunk
+        if loudness.push(array("h", pcm[at : at + n_chunk].tolist()).tobytes()):
+            break
+    assert loudness.level_dbfs() == pytest.approx(level_dbfs, abs=0.6)
+    assert n_needed <= max(n_chunk, (lead_ms + 320) * 16)
