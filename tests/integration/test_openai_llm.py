@@ -385,3 +385,74 @@ def test_a_failing_prime_says_so() -> None:
                 await llm.prime(REQUEST)
 
     asyncio.run(main())
+
+
+class Prompts:
+    """A llama-server that computes primes until it is allowed to go on, and answers replies at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.go_on = asyncio.Event()
+        self.arrived = asyncio.Event()
+
+    async def play(self, peer: Peer) -> None:
+        self.asked.append(peer.body["messages"][-1]["content"])
+        self.arrived.set()
+        await peer.send(HEAD)
+        if peer.body.get("n_predict") == 0:
+            await self.go_on.wait()
+        await peer.send(text("x"), finish("length"), DONE)
+
+    def request(self, session: str) -> LlmRequest:
+        return replace(REQUEST, session=SessionId(session), messages=(Message("user", session),))
+
+
+def test_primes_of_different_sessions_take_turns() -> None:
+    prompts = Prompts()
+
+    async def main() -> None:
+        async with (
+            asyncio.timeout(1.0),
+            serving(prompts.play, replace(SETTINGS, slots=2)) as llm,
+            asyncio.TaskGroup() as group,
+        ):
+            group.create_task(llm.prime(prompts.request("s1")))
+            await prompts.arrived.wait()
+            group.create_task(llm.prime(prompts.request("s2")))
+            await asyncio.sleep(0)
+            assert prompts.asked == ["s1"]
+            prompts.go_on.set()
+
+    asyncio.run(main())
+    assert prompts.asked == ["s1", "s2"]
+
+
+def test_a_reply_ends_the_primes_of_all_sessions_of_a_llama_server() -> None:
+    prompts = Prompts()
+
+    async def main() -> None:
+        async with serving(prompts.play, replace(SETTINGS, slots=2)) as llm, asyncio.timeout(1.0):
+            async with asyncio.TaskGroup() as group:
+                prime = group.create_task(llm.prime(prompts.request("s1")))
+                await prompts.arrived.wait()
+                await whole(llm, prompts.request("s2"))
+                await prime
+            prompts.go_on.set()
+
+    asyncio.run(main())
+    assert prompts.asked == ["s1", "s2"]
+
+
+def test_the_end_of_a_session_ends_its_prime() -> None:
+    prompts = Prompts()
+
+    async def main() -> None:
+        async with serving(prompts.play, replace(SETTINGS, slots=2)) as llm, asyncio.timeout(1.0):
+            async with asyncio.TaskGroup() as group:
+                prime = group.create_task(llm.prime(prompts.request("s1")))
+                await prompts.arrived.wait()
+                llm.release(SessionId("s1"))
+                await prime
+            prompts.go_on.set()
+
+    asyncio.run(main())

@@ -1,4 +1,4 @@
-"""`talk` and the benches against a real server (scripted engines) and against the echo server, in real time."""
+"""`talk` and the benches in real time, against a real server with scripted engines and the echo server."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.server import with_server
+from tests.support.server import SCRIPTED, with_server
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.cli import bench, bench_idle, talk, talk_mic
@@ -24,6 +24,8 @@ from voicestack.cli.waveform import decode_wav, first_audible
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech"
 QUESTION = SPEECH / "05_slt.wav"
+WORDS = "what can you do for me today"
+ONE_TEXT = (*SCRIPTED, f'asr.texts=["{WORDS}"]')
 
 
 def parsed(command: Any, *argv: str) -> argparse.Namespace:
@@ -44,10 +46,10 @@ def test_talk_prints_both_sides_and_writes_the_call(
         args = parsed(talk, str(QUESTION), "--url", f"ws://127.0.0.1:{port}", "--out", str(tmp_path))
         assert await in_thread(talk, args) == 0
 
-    with_server(script)
+    with_server(script, sets=ONE_TEXT)
     printed = capsys.readouterr().out
-    assert "user  what can you do for me today" in printed
-    assert "agent  That is a good question" in printed
+    assert f"user  {WORDS}" in printed
+    assert "agent  " in printed
     assert "on the waveform:" in printed
     assert "endpoint" in printed
     answer = decode_wav((tmp_path / "answer.wav").read_bytes())
@@ -63,10 +65,10 @@ def test_talk_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         args = parsed(talk, str(QUESTION), "--json", "--url", f"127.0.0.1:{port}", "--out", str(tmp_path))
         assert await in_thread(talk, args) == 0
 
-    with_server(script)
+    with_server(script, sets=ONE_TEXT)
     found = orjson.loads(capsys.readouterr().out)
     turn = found["turns"][0]
-    assert turn["heard"] == "what can you do for me today"
+    assert turn["heard"] == WORDS
     assert turn["voice_to_voice_ms"] > 200
     assert turn["ledgers"][0]["spans"][0]["stage"] == "endpoint"
     assert found["errors"] == []
@@ -137,9 +139,9 @@ def test_talk_with_a_microphone(tmp_path: Path, capsys: pytest.CaptureFixture[st
             async with asyncio.timeout(6):
                 await talk_mic.converse(args, sound)
 
-    with_server(script)
+    with_server(script, sets=ONE_TEXT)
     printed = capsys.readouterr().out
-    assert "user  what can you do for me today" in printed
+    assert f"user  {WORDS}" in printed
     assert "answered after" in printed
     assert len(sound.played.strip(b"\0")) > 24_000
     assert decode_wav((tmp_path / "call.wav").read_bytes()).duration_ms > 3000
@@ -185,10 +187,10 @@ def test_the_wer_bench_hears_what_the_server_says(tmp_path: Path, capsys: pytest
         options = [str(recording), "--only-files", "--url", f"ws://127.0.0.1:{port}", "--json", str(path)]
         assert await in_thread(bench, parsed(bench, "wer", *options)) == 0
 
-    with_server(script)
+    with_server(script, sets=ONE_TEXT)
     found = orjson.loads(path.read_bytes())
     assert (found["n_word_errors"], found["n_words"]) == (1, 7)
-    assert found["recordings"][0]["heard"] == "what can you do for me today"
+    assert found["recordings"][0]["heard"] == WORDS
     assert "14.3%" in capsys.readouterr().out
 
 
@@ -209,7 +211,7 @@ def test_the_load_harness_holds_conversations() -> None:
         assert status == 200
         assert read_buckets(page, LATENESS).n > 100
 
-    with_server(script)
+    with_server(script, sets=ONE_TEXT)
     window = windows[0]
     assert window.n_answers >= 3
     assert window.n_lost == 0

