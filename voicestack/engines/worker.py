@@ -108,12 +108,13 @@ class Worker:
         self._scope: Scope | None = None
         self._streams: dict[int, Stream] = {}
         self._n_streams_ever = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | None = None  # while streams can be opened
+        self._gone = asyncio.Event()
 
     @property
     def is_ready(self) -> bool:
         """Whether a stream can be opened now."""
-        return self._child.is_ready
+        return self._process is not None and self._child.is_ready
 
     @property
     def pid(self) -> int | None:
@@ -142,6 +143,10 @@ class Worker:
         Raises:
             StageUnavailable: that takes longer than `within_ns`, or will never be.
         """
+        if self._process is None and self._child.is_ready:  # killed, but not dead yet
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_ns / 1e9):
+                    await self._gone.wait()
         await self._child.ready(within_ns)
 
     def open(self, payload: bytes) -> Stream:
@@ -159,10 +164,12 @@ class Worker:
         return stream
 
     def kill(self) -> None:
-        """End a process that does not answer any more; it is started again."""
-        if self._process is not None:
+        """End a process that does not answer any more; it is started again. Its streams fail at once."""
+        process = self._process
+        self._lose("it did not answer and was ended")
+        if process is not None:
             with suppress(ProcessLookupError):
-                self._process.kill()
+                process.kill()
 
     def tell(self, stream: Stream, kind: Kind, payload: bytes = b"") -> None:
         """Send a frame of a stream, unless the stream is over."""
@@ -187,6 +194,7 @@ class Worker:
         if frames[0].kind is not Kind.READY:
             raise GarbledPipe(f"it began with {frames[0].kind.name}")
         self._process = process
+        self._gone.clear()
         self._scope.start(self._read(process, unpacker), name=f"{self.name}-read")
 
     async def _read(self, process: asyncio.subprocess.Process, unpacker: Unpacker) -> None:
@@ -211,6 +219,10 @@ class Worker:
             stream.end(f"{self.name}: {frame.payload.decode(errors='replace')}")
 
     def _went_down(self, reason: str) -> None:
+        self._gone.set()
+        self._lose(reason)
+
+    def _lose(self, reason: str) -> None:
         self._process = None
         for stream in list(self._streams.values()):
             stream.end(f"{self.name}: {reason}")
