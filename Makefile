@@ -22,7 +22,7 @@ run: ## set up, then serve on http://127.0.0.1:8080
 
 test: ## set up, then run the tests (not tests/soak and tests/bench: those take long)
 	$(SET_UP) test
-	$(BIN)/python -m pytest --ignore=tests/soak --ignore=tests/bench $(or $(ARGS),tests)
+	$(BIN)/python -m pytest $(ARGS)
 
 check: ## ruff, mypy and the import contracts
 	$(SET_UP) check

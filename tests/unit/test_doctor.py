@@ -126,7 +126,9 @@ def test_commands_stand_on_lines_of_their_own_and_once() -> None:
     assert "embedded (default): something is missing" in lines
 
 
-@pytest.mark.parametrize(("without", "code"), [(set(), 0), ({"pocketsphinx"}, 1), ({"NVIDIA", "cpu", "vllm"}, 0)])
+@pytest.mark.parametrize(
+    ("without", "code"), [(set(), 0), ({"pocketsphinx"}, 1), ({"NVIDIA", "cpu", "vllm"}, 0)]
+)
 def test_the_exit_code_is_about_the_default_profile(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], without: set[str], code: int
 ) -> None:

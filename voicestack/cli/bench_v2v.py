@@ -66,7 +66,7 @@ class Turn:
     """One question.
 
     `wait_ms` is None when the answer is early or missing; `late_ms` is the wait for one that came too late.
-    `harness_late_ms` is how late the bench itself was at worst in sending this question.
+    `harness_late_ms` is how late the bench itself was at worst until the answer began.
     """
 
     caller: int
@@ -199,13 +199,14 @@ class _Conversationalist:
         answered = await caller.until(
             lambda: caller.speaker.end_sample > speech_end, by_sample=speech_end + timeout
         )
+        harness_late_ms = max(caller.late_ms[n_sent:], default=0.0)
         patience = _ANSWER_LIMIT_MS * _PER_MS if answered else timeout
         await caller.until(caller.is_settled, by_sample=caller.now_sample() + patience)
         wait = wait_for_answer(caller.speaker, said, line.last_speech)
         in_time = wait.ms is not None and wait.ms <= self._plan.timeout_ms
         turn = Turn(self._number, line.file, line.words, early=wait.early)
         turn.wait_ms, turn.late_ms = (wait.ms, None) if in_time else (None, wait.ms)
-        turn.harness_late_ms = max(caller.late_ms[n_sent:], default=0.0)
+        turn.harness_late_ms = harness_late_ms
         turn.gap_ms = (caller.speaker.gap_samples - n_gaps) / _PER_MS
         await caller.until(
             lambda: len(seen.measured) > n_ledgers, by_sample=caller.now_sample() + 300 * _PER_MS
