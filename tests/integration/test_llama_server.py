@@ -17,7 +17,15 @@ from voicestack.aio.scope import Scope
 from voicestack.core.errors import ConfigError, StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
-from voicestack.engines.llama_server import LlamaOptions, LlamaServer, command, default_threads, environment
+from voicestack.engines.llama_server import (
+    LlamaOptions,
+    LlamaServer,
+    command,
+    default_threads,
+    environment,
+    fast_model,
+    packaged_model,
+)
 from voicestack.engines.openai_llm import LlmSettings, OpenAiLlm
 from voicestack.ports import LlmDelta, LlmRequest
 
@@ -199,6 +207,21 @@ def test_nothing_is_left_behind() -> None:
 def test_a_missing_model_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"no file /nowhere/model\.gguf"):
         LlamaServer(clock=SystemClock(), model="/nowhere/model.gguf")
+
+
+def test_the_fast_model_is_made_once(tmp_path: Path) -> None:
+    made = Path(fast_model(Path(packaged_model()), tmp_path))
+    assert made.parent == tmp_path
+    assert made.stat().st_size > 140_000_000
+    written_ns = made.stat().st_mtime_ns
+    assert fast_model(Path(packaged_model()), tmp_path) == str(made)
+    assert made.stat().st_mtime_ns == written_ns
+
+
+def test_without_a_cache_the_model_is_used_as_it_is(tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    assert fast_model(Path(packaged_model()), no_folder) == packaged_model()
 
 
 def test_command_line() -> None:

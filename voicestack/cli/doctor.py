@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from voicestack.bootstrap import llama_server_path
@@ -289,7 +289,7 @@ def show(console: Console, facts: Mapping[str, str], needs: Mapping[str, list[Ne
     for profile, of in needs.items():
         state = "[green]ready[/]" if is_ready(of) else "[red]something is missing[/]"
         console.print(f"\n[bold]{profile}[/]{' (default)' if profile == DEFAULT_PROFILE else ''}: {state}")
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+        table = Table("", "", "", Column(overflow="fold"), box=None, show_header=False, padding=(0, 1))
         for need in of:
             mark = Text("ok", "green") if need.found else Text("-", "dim" if need.optional else "red")
             missing = "missing, optional" if need.optional else "missing"

@@ -158,7 +158,10 @@ def _old_bytes(data: Bytes, layout: Layout, n: int) -> Bytes:
     tensor = layout.tensors[n]
     start = layout.data_start + tensor.offset_bytes
     if tensor.kind == Q4_1:
-        return data[start : start + math.prod(tensor.shape) // BLOCK * Q4_1_BLOCK.itemsize]
+        size = math.prod(tensor.shape) // BLOCK * Q4_1_BLOCK.itemsize
+        if start + size > len(data):
+            raise NotGguf(f"{tensor.name.decode()} is incomplete")
+        return data[start : start + size]
     if n + 1 == len(layout.tensors):
         return data[start:]
     return data[start : layout.data_start + layout.tensors[n + 1].offset_bytes]

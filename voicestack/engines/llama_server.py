@@ -1,7 +1,7 @@
 """How is llama.cpp's server run so that a session's first token comes soonest?
 
-The figures in the comments: SmolLM2-135M-Instruct as it comes (Q4_1), two cores of a 2.5 GHz Xeon, llama.cpp of
-llama-cpp-python 0.3.36 built with AVX2.
+The figures in the comments: SmolLM2-135M-Instruct as it comes (Q4_1), two cores of a 2.5 GHz Xeon,
+llama.cpp of llama-cpp-python 0.3.36 built with AVX2.
 """
 
 import asyncio
