@@ -58,7 +58,7 @@ class Certainty(Enum):
     """How far a transcript can be trusted."""
 
     PARTIAL = "partial"  # may change at any time
-    SETTLED = "settled"  # the answer to a Pause: covers all audio before it
+    SETTLED = "settled"  # the answer to a Pause: covers all audio before it; good enough for a draft
     FINAL = "final"  # the utterance is over; the last thing a transcription yields
 
 
@@ -74,7 +74,9 @@ class Asr(Protocol):
     """Turns one utterance into words while it is being spoken."""
 
     def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
-        """Yield partials, one SETTLED per Pause, and one FINAL when `sounds` ends.
+        """Yield partials, SETTLED for each Pause, and one FINAL when `sounds` ends.
+
+        A second SETTLED for the same Pause replaces the first: a quick guess, then a better one.
 
         Raises:
             StageError: the recogniser is lost, overloaded or over its budget.

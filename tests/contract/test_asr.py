@@ -1,6 +1,7 @@
 """What every ASR must do: the scripted one, and PocketSphinx in its worker processes."""
 
 import asyncio
+import itertools
 import math
 from array import array
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -72,6 +73,16 @@ async def transcribed(asr: Asr, sounds: Iterable[AudioFrame | Pause]) -> list[Tr
         return [transcript async for transcript in transcripts]
 
 
+def decided(got: list[Transcript]) -> list[Transcript]:
+    """Without the quick guess at a pause where a better one follows."""
+    settled = Certainty.SETTLED
+    return [
+        one
+        for one, after in zip(got, [*got[1:], None], strict=True)
+        if one.certainty is not settled or after is None or after.certainty is not settled
+    ]
+
+
 def texts(transcripts: list[Transcript], certainty: Certainty) -> list[str]:
     return [one.text for one in transcripts if one.certainty is certainty]
 
@@ -79,13 +90,13 @@ def texts(transcripts: list[Transcript], certainty: Certainty) -> list[str]:
 def test_partials_then_settled_then_final(with_asr: WithAsr) -> None:
     async def main(asr: Asr) -> None:
         for utterance in CLEAR:
-            got = await transcribed(asr, heard_as(utterance))
+            got = decided(await transcribed(asr, heard_as(utterance)))
             words = utterance.words.capitalize()
             assert [one.text for one in got[-2:]] == [words, words]
             assert [one.certainty for one in got[-2:]] == [Certainty.SETTLED, Certainty.FINAL]
             assert {one.certainty for one in got[:-2]} == {Certainty.PARTIAL}
             partials = [one.text for one in got[:-2]]
-            assert all(before != after for before, after in zip(partials, partials[1:], strict=False))
+            assert all(before != after for before, after in itertools.pairwise(partials))
             assert len(partials) >= 2
 
     with_asr(main)
@@ -96,8 +107,9 @@ def test_every_pause_is_answered_in_order(with_asr: WithAsr) -> None:
         frames = [*frames_of(np.concatenate([silence(200), CLEAR[0].pcm, silence(60)]))]
         got = await transcribed(asr, [frames[0], PAUSE, *frames[1:], PAUSE, PAUSE])
         order = [one.certainty for one in got if one.certainty is not Certainty.PARTIAL]
-        assert order == [Certainty.SETTLED] * 3 + [Certainty.FINAL]
-        assert texts(got, Certainty.SETTLED)[1:] == texts(got, Certainty.FINAL) * 2
+        assert order[:-1] == [Certainty.SETTLED] * (len(order) - 1)
+        assert 3 <= len(order) - 1 <= 6, "one or two for each pause"
+        assert texts(got, Certainty.SETTLED)[-1] == texts(got, Certainty.FINAL)[0]
         assert got[-1].certainty is Certainty.FINAL
 
     with_asr(main)
@@ -110,8 +122,7 @@ def test_answers_come_while_sound_still_comes(with_asr: WithAsr) -> None:
             sounds.put(sound)
         async with aclosing(asr.transcribe(sounds)) as transcripts:
             async for one in transcripts:
-                if one.certainty is Certainty.SETTLED:
-                    assert one.text == CLEAR[0].words.capitalize()
+                if one.certainty is Certainty.SETTLED and one.text == CLEAR[0].words.capitalize():
                     sounds.close()
             assert one.certainty is Certainty.FINAL
 
@@ -127,7 +138,7 @@ def test_a_closed_transcription_leaves_nothing_to_the_next(with_asr: WithAsr) ->
             assert (await anext(transcripts)).certainty is Certainty.PARTIAL
         got = await transcribed(asr, heard_as(CLEAR[1]))
         assert texts(got, Certainty.FINAL) == [CLEAR[1].words.capitalize()]
-        assert len(texts(got, Certainty.SETTLED)) == 1
+        assert len(texts(decided(got), Certainty.SETTLED)) == 1
 
     with_asr(main)
 
@@ -136,7 +147,7 @@ def test_no_sound_is_an_utterance_too(with_asr: WithAsr) -> None:
     async def main(asr: Asr) -> None:
         assert [one.certainty for one in await transcribed(asr, [])] == [Certainty.FINAL]
         paused = await transcribed(asr, [PAUSE])
-        assert [one.certainty for one in paused] == [Certainty.SETTLED, Certainty.FINAL]
+        assert [one.certainty for one in decided(paused)] == [Certainty.SETTLED, Certainty.FINAL]
 
     with_asr(main)
 
@@ -150,7 +161,7 @@ def test_what_is_no_speech_is_survived(pcm: Pcm) -> None:
     async def main() -> None:
         async with pocketsphinx() as asr:
             got = await transcribed(asr, [*frames_of(pcm), PAUSE, *frames_of(pcm)])
-            assert len(texts(got, Certainty.SETTLED)) == 1
+            assert len(texts(decided(got), Certainty.SETTLED)) == 1
             assert got[-1].certainty is Certainty.FINAL
             after = await transcribed(asr, heard_as(CLEAR[0]))
             assert after[-1].text == CLEAR[0].words.capitalize()
@@ -164,7 +175,7 @@ def test_an_utterance_goes_on_after_a_pause() -> None:
             first, second = CLEAR[0], CLEAR[1]
             sounds = [*heard_as(first), *frames_of(silence(300)), *heard_as(second)]
             got = await transcribed(asr, sounds)
-            settled = texts(got, Certainty.SETTLED)
+            settled = texts(decided(got), Certainty.SETTLED)
             assert settled[0] == first.words.capitalize()
             assert settled[1] == f"{first.words} {second.words}".capitalize()
             assert got[-1].text == settled[1]

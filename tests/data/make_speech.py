@@ -70,7 +70,9 @@ def loud_windows(pcm: NDArray[np.int16]) -> NDArray[np.intp]:
 
 def trimmed(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
     """The speech at a fixed peak level, with 30 ms before it and 40 ms after it."""
-    scaled = np.rint(pcm * (PEAK * 32767 / np.abs(pcm.astype(np.int32)).max())).astype(np.int16)
+    scaled: NDArray[np.int16] = np.rint(pcm * (PEAK * 32767 / np.abs(pcm.astype(np.int32)).max())).astype(
+        np.int16
+    )
     loud = loud_windows(scaled)
     start = max(0, int(loud[0]) - LEAD_WINDOWS) * WINDOW_SAMPLES
     end = (int(loud[-1]) + 1 + TAIL_WINDOWS) * WINDOW_SAMPLES

@@ -303,3 +303,11 @@ def test_a_reply_that_fails_while_audible_is_apologised_for() -> None:
     s, _ = step(s, ReplyAudible(1, TurnId(1)), policy)
     _, actions = step(s, ReplyFailed(2, TurnId(1), retryable=True), policy)
     assert actions == (Apologise(TurnId(1)),)
+
+
+def test_an_apology_that_fails_is_not_turned_back_into_a_reply() -> None:
+    policy = Policy(max_retries=2)
+    s, _ = step(State(), ReplyRequested(0), policy)
+    s, _ = step(s, ReplyFailed(1, TurnId(1), retryable=False), policy)
+    s, actions = step(s, ReplyFailed(2, TurnId(1), retryable=True), policy)
+    assert (s.reply, actions) == (None, ())

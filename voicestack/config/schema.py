@@ -28,10 +28,8 @@ Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 HttpUrl = Annotated[str, AfterValidator(check_url)]
 """Empty, or an address."""
 
-INSTRUCTIONS = """\
-You are a friendly voice assistant. The user hears your answer; nobody reads it.
-Answer in one or two short, plain sentences.
-Use everyday words. No lists, no headings, no markdown, no emoji."""
+INSTRUCTIONS = "You are a friendly assistant on the telephone. Answer every question in one short sentence."
+"""15 to 17 words an answer from SmolLM2-135M-Instruct; longer rules make it longer-winded, not better."""
 
 ANSWERS = (
     "That is a good question, and the answer is quite simple.",
@@ -91,8 +89,8 @@ class TurnSection(BaseModel):
     """Audio before the start that belongs to the utterance. Realtime API `server_vad`."""
     silence_duration_ms: Ms = Field(default=500, ge=64, le=10_000)
     """Silence that ends an utterance. Realtime API `server_vad`; 200 is twice as quick and cuts more off."""
-    soft_end_ms: Ms = Field(default=96, ge=32, le=2_000)
-    """Silence after which a draft begins: three windows of Silero VAD (32 ms each)."""
+    soft_end_ms: Ms = Field(default=64, ge=32, le=2_000)
+    """Silence after which a draft begins: two windows of Silero VAD (32 ms each)."""
     min_speech_ms: Ms = Field(default=64, le=2_000)
     """Shorter sounds are clicks: two windows of Silero VAD."""
     create_response: bool = True
@@ -164,16 +162,18 @@ class LlmSection(BaseModel):
     """Longest conversation per slot. SmolLM2 is trained on 8192; 2048 are about 20 short turns."""
     threads: int = Field(default=0, ge=0, le=1_024)
     """CPU threads of llama-server; 0 takes what it finds best."""
-    max_tokens: int = Field(default=80, ge=1)
-    """Longest answer: about 60 words, 20 seconds of speech."""
-    temperature: float = Field(default=0.2, ge=0.0, le=2.0)
-    """SmolLM2-135M-Instruct's model card."""
+    max_tokens: int = Field(default=60, ge=1)
+    """Longest answer: about 45 words, 15 seconds of speech."""
+    stop: Texts = ("\n",)
+    """Texts before which an answer ends. A line feed keeps lists out of spoken answers."""
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    """Greedy: a 135M model has no good second choice."""
     top_p: float = Field(default=0.9, gt=0.0, le=1.0)
     """SmolLM2-135M-Instruct's model card."""
-    repeat_penalty: float = Field(default=1.1, ge=0.5, le=2.0)
-    """Keeps a 135M model from going in circles. llama.cpp's long-time default."""
-    first_token_ms: Ms = Field(default=2_500, ge=1)
-    """Longest wait for the first token; more than a cold prompt takes on two cores."""
+    repeat_penalty: float = Field(default=1.0, ge=0.5, le=2.0)
+    """1.0 is none: 1.05 and 1.1 made SmolLM2's answers longer and more often wrong."""
+    first_token_ms: Ms = Field(default=5_000, ge=1)
+    """Longest wait for the first token; more than a cold prompt takes on two busy cores."""
     token_gap_ms: Ms = Field(default=2_000, ge=1)
     """Longest wait between two tokens; then the server has hung."""
     prime: bool = True

@@ -235,7 +235,12 @@ class Desk:
             self._stdio.send(Frame(Kind.END, stream))
             self._listener.forget()
         elif frame.payload[:1] == PAUSE:
-            self._answer(stream, SETTLED, self._listener.settle())
+            # The search's own guess is there at once and right two times out of three; a draft can begin.
+            guess = self._listener.words()
+            self._answer(stream, SETTLED, guess)
+            settled = self._listener.settle()
+            if settled != guess:
+                self._answer(stream, SETTLED, settled)
         else:
             self._listener.hear(frame.payload[1:])
             words = self._listener.words()

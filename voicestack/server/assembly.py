@@ -33,7 +33,7 @@ class Supervised:
 
     Attributes:
         name: For people and metrics.
-        run: Keeps the processes running until it is cancelled.
+        run: Keeps it running until cancelled, then cleans up.
         processes: They; a pool grows.
     """
 
@@ -117,6 +117,7 @@ def _llm(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
         repeat_penalty=None if config.llm.repeat_penalty == 1.0 else config.llm.repeat_penalty,
         first_token_ms=config.llm.first_token_ms,
         token_gap_ms=config.llm.token_gap_ms,
+        stop=config.llm.stop,
         slots=config.llm.slots if config.llm.engine == "llama_server" else None,
     )
     if config.llm.engine == "openai":

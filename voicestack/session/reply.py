@@ -16,6 +16,11 @@ from voicestack.ports import Llm, LlmDelta, LlmRequest, SpeechRequest, Tts
 from voicestack.session.playout import Playout
 
 
+FIRST_WORDS = 4
+"""The first phrase goes to the TTS after so many words at the latest. A word is one or two tokens: with 20 ms
+a token every word more delays the answer by about 30 ms, and every word less costs the voice some melody."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What is known of a reply's text when it is over."""
@@ -91,7 +96,7 @@ async def _texts(
 
 
 async def _phrases(texts: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    phrases = Phrases()
+    phrases = Phrases(first_words=FIRST_WORDS)
     async for text in texts:
         for phrase in phrases.push(text):
             yield phrase

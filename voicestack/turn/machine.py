@@ -147,7 +147,8 @@ def _begun(s: State, reply: Reply) -> State:
 def _recover(s: State, reply: Reply, retryable: bool, policy: Policy) -> Step:
     if reply.progress is Progress.DRAFT:  # nobody was promised anything
         return replace(s, reply=None), (StopReply(reply.turn, "discarded"),)
-    if retryable and reply.progress is Progress.THINKING and reply.retries < policy.max_retries:
+    may_retry = retryable and not reply.apologising and reply.retries < policy.max_retries
+    if may_retry and reply.progress is Progress.THINKING:
         return replace(s, reply=replace(reply, retries=reply.retries + 1)), (RetryReply(reply.turn),)
     if not reply.apologising:
         return replace(s, reply=replace(reply, apologising=True)), (Apologise(reply.turn),)
