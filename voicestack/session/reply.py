@@ -15,7 +15,6 @@ from voicestack.core.phrases import Phrases, speakable
 from voicestack.ports import Llm, LlmDelta, LlmRequest, SpeechRequest, Tts
 from voicestack.session.playout import Playout
 
-
 FIRST_WORDS = 4
 """The first phrase goes to the TTS after so many words at the latest. A word is one or two tokens: with 20 ms
 a token every word more delays the answer by about 30 ms, and every word less costs the voice some melody."""
