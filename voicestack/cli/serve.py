@@ -3,12 +3,19 @@
 import argparse
 import os
 import sys
+from importlib.resources import files
+from pathlib import Path
 
 import uvloop
 
 from voicestack.config.load import load
 from voicestack.server.lifecycle import Running, serve
+from voicestack.server.readiness import QUESTION_FILE
 from voicestack.telemetry.logs import set_up_logs
+
+
+QUESTION = Path(str(files("voicestack.server") / QUESTION_FILE))
+"""A spoken question that is always there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"\n  voicestack is ready on http://{address}"
             f"   (a spoken test turn was answered in {running.turn.response_ms:.0f} ms)\n\n"
-            f"  talk to it   .venv/bin/voicestack talk question.wav --url ws://{address}\n"
+            f"  talk to it   {_program()} talk {_near(QUESTION)} --url ws://{address}\n"
             f"  any client   ws://{address}/v1/realtime   (OpenAI Realtime API)\n"
             f"  figures      http://{address}/metrics\n"
             "  stop         Ctrl-C\n",
@@ -51,3 +58,15 @@ def run(args: argparse.Namespace) -> int:
 
     uvloop.run(serve(config, on_ready))
     return 0
+
+
+def _program() -> str:
+    """How this program was called, for a line that can be pasted."""
+    path = Path(sys.argv[0])
+    return "python -m voicestack" if path.name == "__main__.py" else _near(path)
+
+
+def _near(path: Path) -> str:
+    """The path as one would type it here."""
+    full = path.absolute()
+    return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(full)
