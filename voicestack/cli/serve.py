@@ -13,7 +13,6 @@ from voicestack.server.lifecycle import Running, serve
 from voicestack.server.readiness import QUESTION_FILE
 from voicestack.telemetry.logs import set_up_logs
 
-
 QUESTION = Path(str(files("voicestack.server") / QUESTION_FILE))
 """A spoken question that is always there."""
 
