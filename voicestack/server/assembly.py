@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from voicestack.aio.clock import Clock
 from voicestack.config.derived import policy_of
@@ -52,12 +52,22 @@ class Supervised:
         return sum(process.n_restarts for process in self.processes())
 
 
+@runtime_checkable
+class Connected(Protocol):
+    """An engine that holds connections to a server."""
+
+    async def close(self) -> None:
+        """Close them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The engines of this process, and what must run for them."""
+    """The engines of this process, what must run for them, and what ends their connections."""
 
     engines: Engines
     supervised: tuple[Supervised, ...]
+    close: Callable[[], Coroutine[Any, Any, None]]
 
 
 def assemble(config: Config, clock: Clock) -> Assembly:
@@ -70,7 +80,12 @@ def assemble(config: Config, clock: Clock) -> Assembly:
     asr, asr_runs = _asr(config, clock)
     llm, llm_runs = _llm(config, clock)
     tts, tts_runs = _tts(config, clock)
-    return Assembly(Engines(vad, asr, llm, tts), (*asr_runs, *llm_runs, *tts_runs))
+
+    async def close() -> None:
+        if isinstance(llm, Connected):
+            await llm.close()
+
+    return Assembly(Engines(vad, asr, llm, tts), (*asr_runs, *llm_runs, *tts_runs), close)
 
 
 def tuning_of(config: Config) -> Tuning:

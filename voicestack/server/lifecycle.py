@@ -5,7 +5,7 @@ import functools
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 import uvicorn
@@ -74,7 +74,8 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             )
         return None
 
-    async with Scope() as scope:
+    async with AsyncExitStack() as last, Scope() as scope:
+        last.push_async_callback(assembly.close)
         for part in assembly.supervised:
             scope.start(part.run(), name=part.name)
         door = RealtimeDoor(
