@@ -198,7 +198,7 @@ def test_what_is_understood_does_not_depend_on_who_spoke_before() -> None:
 
 @pytest.mark.parametrize("gain_db", [0, -12, -24])
 def test_most_words_are_right_however_loud_they_are(gain_db: float) -> None:
-    """On twelve of the fifty recordings, 10 of their 64 words wrong; `voicestack bench wer` hears them all."""
+    """On twelve of the fifty recordings (10 of 64 words are wrong); the whole set is for the bench."""
 
     async def main() -> None:
         n_words = n_errors = 0
