@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from voicestack.cli.waterfall import Bar, Stage, Waterfall, bars, read_ledger
+from voicestack.cli.waterfall import Bar, Waterfall, bars, read_ledger
+from voicestack.core.marks import Span
 
 EVENT = {
     "type": "voicestack.turn.measured",
@@ -51,17 +52,17 @@ def test_bars_share_one_scale() -> None:
 
 
 def test_a_short_stage_can_be_seen() -> None:
-    stages = [Stage("endpoint", 0, 1000, 0), Stage("asr", 1000, 1001, 0), Stage("llm", 500, 500.4, 0.4)]
+    stages = [Span("endpoint", 0, 1000, 0), Span("asr", 1000, 1001, 0), Span("llm", 500, 500.4, 0.4)]
     assert bars(stages, 20) == [Bar(0, 0, 20), Bar(19, 0, 1), Bar(10, 1, 0)]
 
 
 def test_no_time_at_all_still_draws() -> None:
-    assert bars([Stage("asr", 0, 0, 0)], 10) == [Bar(0, 0, 1)]
+    assert bars([Span("asr", 0, 0, 0)], 10) == [Bar(0, 0, 1)]
     assert bars([], 10) == []
 
 
 SPANS = st.builds(
-    lambda start, length, share: Stage("llm", start, start + length, length * share),
+    lambda start, length, share: Span("llm", start, start + length, length * share),
     st.floats(-50, 5000),
     st.floats(0, 5000),
     st.floats(0, 1),
@@ -70,7 +71,7 @@ SPANS = st.builds(
 
 @given(st.lists(SPANS, max_size=8), st.integers(1, 60))
 @settings(max_examples=200)
-def test_bars_stay_within_the_columns(stages: list[Stage], n_columns: int) -> None:
+def test_bars_stay_within_the_columns(stages: list[Span], n_columns: int) -> None:
     for bar in bars(stages, n_columns):
         assert min(bar.n_before, bar.n_hidden, bar.n_shown) >= 0
         assert bar.n_hidden + bar.n_shown >= 1

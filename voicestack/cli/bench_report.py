@@ -63,7 +63,7 @@ def _server_side(ledgers: Iterable[Ledger]) -> dict[str, Any]:
     stages: dict[str, list[float]] = {}
     for one in answered:
         for stage in one.stages:
-            stages.setdefault(stage.name, []).append(stage.duration_ms)
+            stages.setdefault(stage.stage, []).append(stage.duration_ms)
     return {
         "n_ledgers": len(every),
         "n_drafted": sum(one.drafted for one in answered),

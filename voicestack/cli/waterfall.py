@@ -12,6 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from voicestack.core.marks import Span, hidden_ms, work_ms
+
 _COLOURS = {
     "endpoint": "cyan",
     "asr": "green",
@@ -34,25 +36,10 @@ _WORTH_SAYING_MS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of a turn, milliseconds after the end of speech; `hidden_ms` of it cost the user nothing."""
-
-    name: str
-    start_ms: float
-    end_ms: float
-    hidden_ms: float
-
-    @property
-    def duration_ms(self) -> float:
-        """How long it took."""
-        return self.end_ms - self.start_ms
-
-
-@dataclass(frozen=True, slots=True)
 class Ledger:
     """What the server says about a turn. `response_ms` is None for a turn without an audible answer."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[Span, ...]
     response_ms: float | None
     drafted: bool
     interrupted: bool
@@ -60,18 +47,18 @@ class Ledger:
     @property
     def hidden_ms(self) -> float:
         """Work that was done when the endpoint was decided, over all stages."""
-        return sum(stage.hidden_ms for stage in self.stages)
+        return hidden_ms(self.stages)
 
     @property
     def work_ms(self) -> float:
         """All work on the answer up to its first audio, hidden or not; waiting and sending are not work."""
-        return sum(stage.duration_ms for stage in self.stages if stage.name not in ("endpoint", "send"))
+        return work_ms(self.stages)
 
 
 def read_ledger(event: Mapping[str, Any]) -> Ledger:
     """The ledger in a `voicestack.turn.measured` event. What is missing in it is zero, or None."""
     stages = tuple(
-        Stage(
+        Span(
             str(span.get("stage", "?")),
             float(span.get("start_ms") or 0.0),
             float(span.get("end_ms") or 0.0),
@@ -97,10 +84,10 @@ class Bar:
     n_shown: int
 
 
-def bars(stages: Sequence[Stage], n_columns: int) -> list[Bar]:
+def bars(stages: Sequence[Span], n_columns: int) -> list[Bar]:
     """One bar per stage, to one scale, the latest end at the right edge, none shorter than a character."""
     last_ms = max((stage.end_ms for stage in stages), default=0.0)
-    per_ms = n_columns / last_ms if last_ms > 0 else 0.0
+    per_ms = n_columns / last_ms if last_ms > 1e-6 else 0.0  # a nanosecond: nothing is shorter
     drawn = []
     for stage in stages:
         start = min(n_columns - 1, max(0, round(stage.start_ms * per_ms)))
@@ -155,11 +142,11 @@ class Waterfall:
         table.add_column(no_wrap=True, min_width=n_columns)
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True, style="dim")
-        for stage, bar in zip(self._ledger.stages, bars(self._ledger.stages, n_columns), strict=True):
-            colour = _COLOURS.get(stage.name, "white")
+        for span, bar in zip(self._ledger.stages, bars(self._ledger.stages, n_columns), strict=True):
+            colour = _COLOURS.get(span.stage, "white")
             drawn = Text(glyphs["empty"] * bar.n_before)
             drawn.append(glyphs["hidden"] * bar.n_hidden, style=f"dim {colour}")
             drawn.append(glyphs["shown"] * bar.n_shown, style=colour)
-            meaning = _MEANINGS.get(stage.name, "") if spacious else ""
-            table.add_row(stage.name, drawn, f"{stage.duration_ms:.0f} ms", meaning)
+            meaning = _MEANINGS.get(span.stage, "") if spacious else ""
+            table.add_row(span.stage, drawn, f"{span.duration_ms:.0f} ms", meaning)
         return table

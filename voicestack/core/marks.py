@@ -1,6 +1,6 @@
 """The instants of a turn that matter, and what they say about where the time went."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -43,6 +43,16 @@ class Span:
     def duration_ms(self) -> float:
         """How long it took."""
         return self.end_ms - self.start_ms
+
+
+def hidden_ms(spans: Iterable[Span]) -> float:
+    """Work that was already done when the endpoint was decided, over all stages."""
+    return sum(span.hidden_ms for span in spans)
+
+
+def work_ms(spans: Iterable[Span]) -> float:
+    """All work on the answer up to its first audio, hidden or not."""
+    return sum(span.duration_ms for span in spans if span.stage not in ("endpoint", "send"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,8 @@ class TurnMarks:
 
     def hidden_ms(self) -> float:
         """Work that was already done when the endpoint was decided, over all stages."""
-        return sum(span.hidden_ms for span in self.spans())
+        return hidden_ms(self.spans())
 
     def work_ms(self) -> float:
         """All work on the answer up to its first audio, hidden or not."""
-        return sum(span.duration_ms for span in self.spans() if span.stage not in ("endpoint", "send"))
+        return work_ms(self.spans())
