@@ -6,8 +6,10 @@ while it decodes (about 0.15 s for a second of sound) and a decoder has the stat
 
 import math
 import os
+import warnings
 from array import array
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +25,9 @@ STEP_BYTES = 2 * RATE_HZ // 10
 NICENESS = 5
 """Where the cores do not suffice, sound is sent and received first."""
 
+MAX_UNHEARD_BYTES = 2 * RATE_HZ * 2
+"""Silence after a pause is not decoded until something follows it, or until there is so much of it."""
+
 LONG_BYTES = 2 * RATE_HZ * 20
 TOO_LONG_BYTES = 2 * RATE_HZ * 60
 """A search grows with its length, so a long utterance has parts: from 20 s on at a pause, at 60 s anyway."""
@@ -37,6 +42,11 @@ CONFIG: dict[str, Any] = {
     "loglevel": "FATAL",
     "samprate": float(RATE_HZ),
 }
+
+
+def level_dbfs(samples: Sequence[int]) -> float:
+    """RMS level relative to full scale, at least -90 dB."""
+    return 10 * math.log10(sum(value * value for value in samples) / max(1, len(samples)) / 32768**2 + 1e-9)
 
 
 class Loudness:
@@ -59,12 +69,11 @@ class Loudness:
         n_whole = len(self._rest) // self.WINDOW_SAMPLES
         for n in range(n_whole):
             window = self._rest[n * self.WINDOW_SAMPLES : (n + 1) * self.WINDOW_SAMPLES]
-            power = sum(value * value for value in window) / self.WINDOW_SAMPLES / 32768**2
-            self._dbfs.append(10 * math.log10(power + 1e-9))
+            self._dbfs.append(level_dbfs(window))
         del self._rest[: n_whole * self.WINDOW_SAMPLES]
         return len(self._dbfs) >= self.MAX_WINDOWS or len(self._loud()) >= self.N_LOUD_WINDOWS
 
-    def level_dbfs(self) -> float:
+    def speech_dbfs(self) -> float:
         """RMS level of the louder part of the speech: the 80th percentile of its windows."""
         loud = sorted(self._loud())
         return loud[len(loud) * 4 // 5] if loud else self.FLOOR_DBFS
@@ -86,10 +95,10 @@ class Listener:
     """Coefficients 1 to 12, the mean over 72 questions of two voices, one female and one male."""
     C0_AT_FULL_SCALE = 73.3
     C0_PER_DB = 1.13
-    """Coefficient 0 by `Loudness.level_dbfs`, from the same questions at 0 to -30 dB."""
+    """Coefficient 0 by `Loudness.speech_dbfs`, from the same questions at 0 to -30 dB."""
 
     def __init__(self, decoder: Any) -> None:
-        self._decoder = decoder
+        self.decoder = decoder
         self._parts: list[str] = []
         self._in_utterance = False
         self._begin()
@@ -100,15 +109,22 @@ class Listener:
         self._parts.clear()
         self._n_bytes = 0
         self._settled: tuple[str, str] | None = None  # the hypothesis at a pause, and what became of it
+        self._speech_dbfs = Loudness.FLOOR_DBFS
+        self._paused = False
+        self._unheard = bytearray()  # the silence since the pause
 
     def hear(self, pcm: bytes) -> None:
         """Take the next samples."""
-        if self._loudness is None:
-            self._decode(pcm)
-            return
-        self._waiting += pcm
-        if self._loudness.push(pcm):
-            self._tune_in()
+        if self._loudness is not None:
+            self._waiting += pcm
+            if self._loudness.push(pcm):
+                self._tune_in()
+        elif self._paused and self._is_silence(pcm) and len(self._unheard) < MAX_UNHEARD_BYTES:
+            self._unheard += pcm
+        else:
+            self._decode(bytes(self._unheard) + pcm)
+            self._unheard.clear()
+            self._paused = False
 
     def words(self) -> str:
         """The best guess so far."""
@@ -116,6 +132,7 @@ class Listener:
 
     def settle(self) -> str:
         """All that can be said about the words before this pause. The utterance may go on."""
+        self._paused = True
         if self._n_bytes > LONG_BYTES:
             self._close_part()
             return self.words()
@@ -144,11 +161,19 @@ class Listener:
         self._stop()
         self._begin()
 
+    def _is_silence(self, pcm: bytes) -> bool:
+        return level_dbfs(array("h", pcm)) < self._speech_dbfs - Loudness.SPAN_DB
+
     def _tune_in(self) -> None:
         """Start to decode, with what has been waiting."""
         assert self._loudness is not None
-        c0 = self.C0_AT_FULL_SCALE + self.C0_PER_DB * self._loudness.level_dbfs()
-        self._decoder.set_cmn(",".join(f"{value:.2f}" for value in (c0, *self.CMN)))
+        self._speech_dbfs = self._loudness.speech_dbfs()
+        c0 = self.C0_AT_FULL_SCALE + self.C0_PER_DB * self._speech_dbfs
+        self.decoder.set_cmn(",".join(f"{value:.2f}" for value in (c0, *self.CMN)))
+        with warnings.catch_warnings():
+            # It is called unnecessary, but without it the noise around one user stays with the next.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.decoder.start_stream()
         self._loudness = None
         self._decode(bytes(self._waiting))
         self._waiting.clear()
@@ -157,14 +182,14 @@ class Listener:
         if self._n_bytes > TOO_LONG_BYTES:
             self._close_part()
         if not self._in_utterance:
-            self._decoder.start_utt()
+            self.decoder.start_utt()
             self._in_utterance = True
         self._n_bytes += len(pcm)
         for start in range(0, len(pcm), STEP_BYTES):
-            self._decoder.process_raw(pcm[start : start + STEP_BYTES], False, False)
+            self.decoder.process_raw(pcm[start : start + STEP_BYTES], False, False)
 
     def _hypothesis(self) -> str:
-        hypothesis = self._decoder.hyp() if self._in_utterance else None
+        hypothesis = self.decoder.hyp() if self._in_utterance else None
         return hypothesis.hypstr if hypothesis else ""
 
     def _foretell(self) -> str:
@@ -178,8 +203,8 @@ class Listener:
         pid = os.fork()
         if pid == 0:
             with suppress(BaseException):
-                self._decoder.end_utt()
-                os.write(writer, self._decoder.hyp().hypstr.encode()[:READ_BYTES])
+                self.decoder.end_utt()
+                os.write(writer, self.decoder.hyp().hypstr.encode()[:READ_BYTES])
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader, "rb") as told:
@@ -190,14 +215,14 @@ class Listener:
     def _close_part(self) -> None:
         """Keep the words so far and begin a new search."""
         self._stop()
-        hypothesis = self._decoder.hyp() if self._n_bytes else None
+        hypothesis = self.decoder.hyp() if self._n_bytes else None
         if hypothesis:
             self._parts.append(hypothesis.hypstr)
         self._n_bytes, self._settled = 0, None
 
     def _stop(self) -> None:
         if self._in_utterance:
-            self._decoder.end_utt()
+            self.decoder.end_utt()
             self._in_utterance = False
 
 
