@@ -488,6 +488,37 @@ def test_deleting_the_item_that_is_being_spoken() -> None:
     assert d.context() == [("user", "what time is it")]
 
 
+class StuckAsr:
+    """Reads nothing for a second."""
+
+    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+        await asyncio.sleep(1.0)
+        async for _ in sounds:
+            pass
+        yield Transcript("what time is it", Certainty.FINAL)
+
+
+def test_what_waits_in_the_queues_can_be_read() -> None:
+    waiting: list[dict[str, float]] = []
+
+    async def script(d: Dialogue) -> None:
+        waiting.append(d.session.queued_ms())
+        await d.peer.say(speech(800))
+        waiting.append(d.session.queued_ms())
+        await d.peer.be_silent(2000)
+        waiting.append(d.session.queued_ms())
+        await d.peer.be_silent(6000)
+        waiting.append(d.session.queued_ms())
+
+    converse(script, asr=StuckAsr(), llm=ScriptedLlm([LONG]), queue_ms=300.0)
+    idle = {"asr": 0.0, "playout": 0.0}
+    assert waiting[0] == waiting[3] == idle
+    assert waiting[1]["asr"] == pytest.approx(800, abs=100)
+    assert waiting[1]["playout"] == 0.0
+    assert waiting[2]["asr"] == 0.0
+    assert 200 <= waiting[2]["playout"] <= 340
+
+
 def test_pacing_is_steady() -> None:
     async def script(d: Dialogue) -> None:
         await d.peer.say(speech(640))

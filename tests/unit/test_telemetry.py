@@ -129,6 +129,16 @@ def test_drafts_failures_sessions_and_children() -> None:
     assert samples['voicestack_child_ready{child="llm"}'] == 0
 
 
+def test_the_queues_of_all_sessions_are_exported() -> None:
+    metrics = new_metrics()
+    assert read(metrics)['voicestack_queued_audio_seconds{queue="asr"}'] == 0
+    metrics.watch_queues(lambda: [{"asr": 20.0, "playout": 400.0}, {"asr": 0.0, "playout": 100.0}])
+    samples = read(metrics)
+    assert samples['voicestack_queued_audio_seconds{queue="asr"}'] == 0.02
+    assert samples['voicestack_queued_audio_seconds{queue="playout"}'] == 0.5
+    assert samples['voicestack_queued_audio_longest_seconds{queue="playout"}'] == 0.4
+
+
 def test_what_runs_is_exported_and_registries_are_apart() -> None:
     samples = read(new_metrics())
     build = next(key for key in samples if key.startswith("voicestack_build_info"))

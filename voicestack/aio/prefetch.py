@@ -33,6 +33,10 @@ class Channel(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def waiting(self) -> tuple[T, ...]:
+        """What has been put and not been read, oldest first."""
+        return tuple(self._items)
+
     def put(self, item: T) -> None:
         """Add an item without waiting. After `close` it is dropped.
 

@@ -137,6 +137,8 @@ def command(binary: str, model: str, socket: Path, options: LlamaOptions) -> lis
     line += ["--cache-ram", str(PROMPT_CACHE_MIB), "--cache-reuse", str(REUSE_TOKENS)]
     # Otherwise every request first copies the KV of all idle slots.
     line += ["--no-cache-idle-slots"]
+    # On a CPU flash attention takes 70 ms a token in a conversation of 1500 tokens, without it 22 ms.
+    line += ["--flash-attn", "off"]
     if options.plain_chat:
         line += ["--no-jinja", "--skip-chat-parsing"]
     return line

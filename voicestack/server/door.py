@@ -66,7 +66,16 @@ class RealtimeDoor:
         self._scope, self._metrics, self._admits = scope, metrics, admits
         self._settings = settings_of(config)
         self._tuning = tuning_of(config)
-        self.n_sessions = 0
+        self._sessions: set[Session] = set()
+
+    @property
+    def n_sessions(self) -> int:
+        """Conversations in progress."""
+        return len(self._sessions)
+
+    def queued_ms(self) -> list[dict[str, float]]:
+        """What waits in the queues of every session."""
+        return [session.queued_ms() for session in self._sessions]
 
     def knock(self, request: Request, client: str) -> Refusal | str | None:
         """See `Door`."""
@@ -133,7 +142,7 @@ class RealtimeDoor:
             self._clock.now_ns() + self._config.server.session_limit_s * 1_000_000_000,
             lambda: self._expire(peer, protocol),
         )
-        self.n_sessions += 1
+        self._sessions.add(session)
         self._metrics.session_opened()
         with logged_as(session_id):
             log.info("%s is here", peer.client)
@@ -148,7 +157,7 @@ class RealtimeDoor:
                 log.info("over")
             finally:
                 limit.cancel()
-                self.n_sessions -= 1
+                self._sessions.discard(session)
                 self._metrics.session_closed()
 
     def _expire(self, peer: WebSocketPeer, protocol: RealtimeProtocol) -> None:

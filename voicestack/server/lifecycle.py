@@ -81,6 +81,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         door = RealtimeDoor(
             config, assembly.engines, clock=clock, scope=scope, metrics=metrics, admits=admits
         )
+        metrics.watch_queues(door.queued_ms)
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
         server = _web_server(config, door, clock, make_app(Parts(config, door, readiness, metrics)))

@@ -88,6 +88,7 @@ class Ears:
         self._recent: deque[AudioFrame] = deque()  # for the prefix, and to know when a sample arrived
         self._n_utterances = 0
         self._current: _Utterance | None = None
+        self._recognising: set[Channel[AudioFrame | Pause]] = set()
         self._heard_to = 0  # media time up to which audio belongs to earlier utterances
         self._n_samples = 0
         self._stall_timer: Timer | None = None
@@ -101,6 +102,13 @@ class Ears:
     def buffered_ms(self) -> int:
         """Audio of the utterance that is being collected."""
         return 0 if self._current is None else self._audio_ms(self._current)
+
+    @property
+    def waiting_ms(self) -> float:
+        """Audio that waits for the recogniser."""
+        sounds = (sound for channel in self._recognising for sound in channel.waiting())
+        n_samples = sum(len(sound.pcm) for sound in sounds if isinstance(sound, AudioFrame))
+        return n_samples * 1000 / EAR_RATE_HZ
 
     def configure(self, detection: ServerVad | None) -> None:
         """Listen with these settings from now on; an open utterance is not lost."""
@@ -217,6 +225,7 @@ class Ears:
 
     async def _recognise(self, utterance: _Utterance) -> None:
         text = ""
+        self._recognising.add(utterance.sounds)
         try:
             async with aclosing(self._asr.transcribe(utterance.sounds)) as transcripts:
                 async for transcript in transcripts:
@@ -232,6 +241,8 @@ class Ears:
             text = ""
             await self._ended(utterance)
             self._listener.on_unheard(utterance.id, error)
+        finally:
+            self._recognising.discard(utterance.sounds)
         if utterance.overflow and not utterance.by_vad:
             return  # it was cleared
         heard = WordsHeard(self._clock.now_ns(), utterance.id, text)

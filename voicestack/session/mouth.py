@@ -84,6 +84,11 @@ class Mouth:
         self._line = Line(llm, tts, self._playout, stamp)
         self.live: LiveReply | None = None
 
+    @property
+    def queued_ms(self) -> float:
+        """Audio that waits for its time."""
+        return self._playout.queued_ms
+
     def start(self, live: LiveReply) -> None:
         """Begin to make the reply, with the gate closed."""
         self.live = live

@@ -118,6 +118,10 @@ class Session:
         self.ears.configure(detection)
         self._prime()
 
+    def queued_ms(self) -> dict[str, float]:
+        """Audio in the two queues: for the recogniser, and for the peer."""
+        return {"asr": self.ears.waiting_ms, "playout": self._mouth.queued_ms}
+
     # --- what comes in --------------------------------------------------------------------------------
 
     def _receive(self, received: AudioFrame | Command) -> None:

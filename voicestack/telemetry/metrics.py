@@ -6,7 +6,7 @@ of series is fixed by the program.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from platform import python_version
@@ -105,6 +105,7 @@ class Metrics:
         self._failures: Counter[tuple[str, str]] = Counter()
         self._children: dict[str, ChildReadings] = {}
         self._n_sessions = 0
+        self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
         self._registry = CollectorRegistry()
         self._registry.register(_Readings(self._read))
         ProcessCollector(registry=self._registry)
@@ -149,6 +150,10 @@ class Metrics:
         """Export how a supervised process is, asking at every scrape. Each has a name of its own."""
         self._children[name] = readings
 
+    def watch_queues(self, queued_ms: Callable[[], Sequence[Mapping[str, float]]]) -> None:
+        """Export how much audio waits, asking every session at every scrape."""
+        self._queued_ms = queued_ms
+
     def render(self) -> tuple[bytes, str]:
         """The figures of this instant, and their content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
@@ -157,7 +162,19 @@ class Metrics:
         yield from self._histograms()
         yield from self._counts()
         yield GaugeMetricFamily("voicestack_sessions", "Sessions in progress", value=self._n_sessions)
+        yield from self._queues()
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
+
+    def _queues(self) -> Iterator[Metric]:
+        sessions = self._queued_ms()
+        for name, about, total in (
+            ("queued_audio_seconds", "Audio that waits in a queue, all sessions together", sum),
+            ("queued_audio_longest_seconds", "Audio that waits in a queue, the worst session", max),
+        ):
+            family = GaugeMetricFamily(f"voicestack_{name}", about, labels=["queue"])
+            for queue in ("asr", "playout"):
+                family.add_metric([queue], total([0.0, *(one.get(queue, 0.0) for one in sessions)]) / 1e3)
+            yield family
 
     def _histograms(self) -> Iterator[Metric]:
         about = "What a stage took by the ledger of the turn, hidden or not"
