@@ -14,6 +14,7 @@ from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import Note, Usage
+from voicestack.core.tools import NO_TOOLS, CallDelta, Toolbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class LlmRequest:
         messages: The conversation as heard, system prompt first.
         max_tokens: Longest answer; None for the engine's limit.
         draft: May be thrown away: serve it after requests that may not.
+        toolbox: What the LLM may call instead of, or after, saying something.
     """
 
     session: SessionId
@@ -101,13 +103,15 @@ class LlmRequest:
     messages: tuple[Message, ...]
     max_tokens: int | None = None
     draft: bool = False
+    toolbox: Toolbox = NO_TOOLS
 
 
 @dataclass(frozen=True, slots=True)
 class LlmDelta:
-    """A piece of the answer. The last one says why it ended and what it cost."""
+    """A piece of the answer: text, or of a call. The last one says why it ended and what it cost."""
 
     text: str = ""
+    call: CallDelta | None = None
     truncated: bool = False
     usage: Usage | None = None
 

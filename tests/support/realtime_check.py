@@ -77,7 +77,7 @@ def make_protocol(
         model=model,
         defaults=defaults or SessionSettings(),
         new_id=lambda first: f"{first}_{next(numbers)}",
-        now_s=lambda: 1_000,
+        expires_at_s=4_600,
         extensions=extensions,
     )
 

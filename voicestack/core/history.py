@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from voicestack.core.ids import ItemId
+from voicestack.core.tools import ToolCall
 
 Role = Literal["system", "user", "agent"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -16,10 +17,19 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message for a language model."""
+    """One message for a language model.
 
-    role: Role
+    Attributes:
+        role: Who says it; `tool` for what a call came to.
+        text: The words, or the tool's output.
+        calls: The calls that the agent made after these words.
+        call_id: The call that a `tool` message answers.
+    """
+
+    role: Role | Literal["tool"]
     text: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from voicestack.ports import LlmDelta, LlmRequest
 PRIME_LIMIT_S = 15.0
 """A cold prompt of a full 2048-token slot takes 3-10 s on two slow cores; what takes longer hangs."""
 RETRY_S = 0.02
-WIRE_ROLES = {"system": "system", "user": "user", "agent": "assistant"}
+WIRE_ROLES = {"system": "system", "user": "user", "agent": "assistant", "tool": "tool"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ CONFIG: dict[str, Any] = {
     "fwdflat": False,
     # The lattice's best path is worth 5 points of word error rate, and adds 5 ms to the end.
     "bestpath": True,
-    "lw": 5.0,
+    "lw": 6.0,
     "maxhmmpf": 3000,
     "loglevel": "FATAL",
     "samprate": float(RATE_HZ),

@@ -38,8 +38,6 @@ from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.session_object import SessionObject
 from voicestack.realtime.writer import Writer
 
-SESSION_LIMIT_S = 3600
-"""The longest session of the Realtime API, shown as `expires_at`."""
 MIN_COMMIT_MS = 100
 """The least audio that the API commits."""
 COMMIT_EMPTY = "input_audio_buffer_commit_empty"
@@ -79,9 +77,14 @@ class RealtimeProtocol:
         model: Likewise; any string will do.
         defaults: The settings before the client has changed any.
         new_id: Makes a new name of at most 32 characters from its first part, `new_id("item")` for instance.
-        now_s: Unix time.
+        expires_at_s: Unix time at which the session ends, shown to the client.
         extensions: Send `voicestack.*` events too. Never by default: there are clients that stop at a type
             of event that they do not know.
+        opening: A session object that changes the defaults before the client says anything: what an
+            ephemeral secret was made for.
+
+    Raises:
+        PeerProtocolError: a value in `opening` is wrong.
     """
 
     def __init__(
@@ -91,10 +94,13 @@ class RealtimeProtocol:
         model: str,
         defaults: SessionSettings,
         new_id: Callable[[str], str],
-        now_s: Callable[[], int],
+        expires_at_s: int,
         extensions: bool = False,
+        opening: JsonObject | None = None,
     ) -> None:
-        self._session = SessionObject.opening(session_id, model, defaults, now_s() + SESSION_LIMIT_S)
+        self._session = SessionObject.opening(session_id, model, defaults, expires_at_s)
+        if opening is not None:
+            self._session = self._session.patched(opening)
         self._settings = self._session.settings()
         self._new_id = new_id
         self._writer = Writer(new_id)

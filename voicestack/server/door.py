@@ -100,7 +100,7 @@ class RealtimeDoor:
             model=model,
             defaults=self._settings,
             new_id=new_id,
-            now_s=unix_s,
+            expires_at_s=unix_s() + self._config.server.session_limit_s,
             extensions=query.get("voicestack_events", ["0"])[0] == "1",
         )
         if _is_beta(peer.request):

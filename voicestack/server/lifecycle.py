@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -86,9 +87,12 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             metrics.watch_child(part.name, _readings(part))
         server = _web_server(config, door, clock, make_app(Parts(config, door, readiness, metrics)))
         stop = _stop_on_signals(server)
-        scope.start(
-            readiness.run(lambda turn: on_ready(Running(_port(server), turn, stop))), name="readiness"
-        )
+
+        def ready(turn: TurnMarks) -> None:
+            _settle_memory()
+            on_ready(Running(_port(server), turn, stop))
+
+        scope.start(readiness.run(ready), name="readiness")
         try:
             await server.serve()
         except SystemExit:  # uvicorn's word for a port that is taken
@@ -120,6 +124,15 @@ def _web_server(config: Config, door: RealtimeDoor, clock: Clock, app: Starlette
             timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
         )
     )
+
+
+def _settle_memory() -> None:
+    """Spare the collector what stays for good: modules, models, pools.
+
+    With 60 sessions a full collection otherwise stops all of them for 40-50 ms every ten seconds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
