@@ -4,8 +4,14 @@ Speaks the questions with Debian's `flite` (deterministic: the same flite writes
 `speech/NN_voice.wav` and `speech/index.json` beside this file. Run it again after a change of the list:
 
     python tests/data/make_speech.py
+
+Nothing was tuned on `MORE_QUESTIONS`. They are not kept here but spoken on demand, into a folder of yours:
+
+    python tests/data/make_speech.py --more build/more-speech
+    voicestack bench wer --speech build/more-speech
 """
 
+import argparse
 import json
 import subprocess
 import tempfile
@@ -41,6 +47,33 @@ QUESTIONS = (
     "why is the ocean blue",
     "when does the summer begin",
     "can you help me with my homework",
+)
+MORE_QUESTIONS = (
+    "how old is the universe",
+    "what is the weather like today",
+    "who painted the mona lisa",
+    "where can i buy a new phone",
+    "how do airplanes stay in the air",
+    "please tell me a short story",
+    "what is the tallest mountain in the world",
+    "can you recommend a good book",
+    "how much does a car cost",
+    "when did the second world war end",
+    "what language do they speak in brazil",
+    "is there a hotel near the station",
+    "how do i get to the airport",
+    "what is the meaning of life",
+    "could you repeat that please",
+    "which river flows through london",
+    "what are the colors of the rainbow",
+    "how long does it take to learn piano",
+    "i would like to order a pizza",
+    "what happens when water freezes",
+    "do dogs dream at night",
+    "why do leaves change color in the fall",
+    "set an alarm for seven in the morning",
+    "how many people live in china",
+    "what is your favorite movie",
 )
 VOICES = ("slt", "rms")
 RATE_HZ = 16_000
@@ -88,12 +121,11 @@ def write(path: Path, pcm: NDArray[np.int16]) -> None:
         file.writeframes(pcm.astype("<i2").tobytes())
 
 
-def main() -> None:
+def write_folder(folder: Path, questions: tuple[str, ...]) -> None:
     """Write every question in every voice, and the index."""
-    folder = Path(__file__).parent / "speech"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     index = []
-    for number, words in enumerate(QUESTIONS, start=1):
+    for number, words in enumerate(questions, start=1):
         for voice in VOICES:
             pcm = trimmed(speak(words, voice))
             name = f"{number:02d}_{voice}.wav"
@@ -110,6 +142,17 @@ def main() -> None:
                 }
             )
     (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description="Speak the questions of the tests and benches with flite.")
+    parser.add_argument("--more", type=Path, metavar="DIR", help="the other questions, into this folder")
+    more: Path | None = parser.parse_args().more
+    if more is not None:
+        write_folder(more, MORE_QUESTIONS)
+    else:
+        write_folder(Path(__file__).parent / "speech", QUESTIONS)
 
 
 if __name__ == "__main__":
