@@ -25,6 +25,7 @@ from voicestack.core.marks import Mark
 from voicestack.core.notes import (
     ItemRetrieved,
     ItemTruncated,
+    MessageStarted,
     Note,
     Problem,
     ReplyEnded,
@@ -48,6 +49,11 @@ def ended(dialogue: Dialogue) -> list[ReplyEnded]:
     return [n for n in dialogue.peer.notes(ReplyEnded) if isinstance(n, ReplyEnded)]
 
 
+def said(end: ReplyEnded) -> Item:
+    assert end.item is not None
+    return end.item
+
+
 def kinds(notes: list[Note]) -> list[str]:
     return [type(n).__name__ for n in notes]
 
@@ -67,12 +73,13 @@ def test_a_question_and_its_answer() -> None:
         "ItemAdded",
         "UserSaid",
         "ReplyStarted",
+        "MessageStarted",
         "ReplyEnded",
         "TurnMeasured",
     ]
     assert d.context() == [("user", "what time is it"), ("agent", "It is five o'clock.")]
     (end,) = ended(d)
-    assert (end.status, end.item.status, end.item.text) == ("completed", "completed", "It is five o'clock.")
+    assert (end.status, said(end).status, said(end).text) == ("completed", "completed", "It is five o'clock.")
     assert len(d.peer.heard_pcm()) == len("It is five o'clock.") * 50 * 24
 
 
@@ -145,12 +152,12 @@ def test_barge_in_stops_at_once_and_keeps_only_what_was_heard() -> None:
     d = converse(script, asr=ScriptedAsr(["tell me", "stop it"]), llm=llm)
     first, second = ended(d)
     assert (first.status, first.reason) == ("cancelled", "turn_detected")
-    assert first.item.status == "incomplete"
-    assert LONG.startswith(first.item.text or "?")
+    assert said(first).status == "incomplete"
+    assert LONG.startswith(said(first).text or "?")
     # the model is given exactly the words that were heard
     assert [(m.role, m.text) for m in llm.requests[-1].messages[1:]] == [
         ("user", "tell me"),
-        ("agent", first.item.text),
+        ("agent", said(first).text),
         ("user", "stop it"),
     ]
     assert second.status == "completed"
@@ -176,8 +183,8 @@ def test_what_was_heard_is_what_the_pace_says() -> None:
     started_ns = next(at for at, t, _ in d.peer.played if t == first.turn)
     heard_ms = (d.peer.flushed[0] - started_ns) / 1e6
     assert 100 <= sent_ms - heard_ms <= 140
-    assert sent_words.startswith(first.item.text or "?")
-    assert d.session.history.speech(first.item.id).heard_by(heard_ms) == first.item.text
+    assert sent_words.startswith(said(first).text or "?")
+    assert d.session.history.speech(said(first).id).heard_by(heard_ms) == said(first).text
 
 
 def test_the_clients_truncate_has_the_last_word() -> None:
@@ -185,7 +192,7 @@ def test_the_clients_truncate_has_the_last_word() -> None:
         await d.peer.say(speech(640))
         await d.peer.be_silent(1500)
         await d.peer.say(speech(800))
-        item_id = ended(d)[0].item.id
+        item_id = said(ended(d)[0]).id
         d.peer.send(TruncateItem(item_id, 499))
         d.peer.send(RetrieveItem(item_id))
         await d.peer.be_silent(3000)
@@ -194,6 +201,7 @@ def test_the_clients_truncate_has_the_last_word() -> None:
     d = converse(script, asr=ScriptedAsr(["tell me", "stop it"]), llm=llm)
     (retrieved,) = d.peer.notes(ItemRetrieved)
     assert isinstance(retrieved, ItemRetrieved)
+    assert isinstance(retrieved.item, Item)
     assert retrieved.item.text == "Well,"  # "this" ends at 500 ms
     assert llm.requests[-1].messages[2].text == "Well,"
     assert len(d.peer.notes(ItemTruncated)) == 1
@@ -226,7 +234,7 @@ def test_speech_before_the_first_word_of_the_answer_joins_the_question() -> None
     d = converse(script, asr=ScriptedAsr(["what time", "in Paris"]), llm=llm)
     assert [e.status for e in ended(d)] == ["cancelled", "completed"]
     assert d.context() == [("user", "what time in Paris"), ("agent", "Now.")]
-    assert ended(d)[0].item.text == ""
+    assert ended(d)[0].item is None
 
 
 def test_a_cough_gets_no_answer() -> None:
@@ -311,9 +319,9 @@ def test_an_llm_that_dies_while_it_is_heard_leads_to_an_honest_sentence() -> Non
     d = converse(script, llm=llm, apology="Sorry, I lost it.")
     first, second = ended(d)
     assert first.status == "failed"
-    assert (first.item.text or "").endswith("Sorry, I lost it.")
-    assert (first.item.text or "").startswith("Well, this is")
-    assert (second.status, second.item.text) == ("completed", "I am back.")
+    assert (said(first).text or "").endswith("Sorry, I lost it.")
+    assert (said(first).text or "").startswith("Well, this is")
+    assert (second.status, said(second).text) == ("completed", "I am back.")
 
 
 def test_an_llm_that_rejects_is_not_asked_again() -> None:
@@ -324,7 +332,7 @@ def test_an_llm_that_rejects_is_not_asked_again() -> None:
     llm = ScriptedLlm(["x"], fail_after_tokens=0, error=StageRejected("no such model", stage="llm"))
     d = converse(script, llm=llm, apology="Sorry.")
     assert ended(d)[0].status == "failed"
-    assert ended(d)[0].item.text == "Sorry."
+    assert said(ended(d)[0]).text == "Sorry."
     assert d.figures.failures[-1] == ("llm", "stage_rejected")
 
 
@@ -367,7 +375,7 @@ def test_a_commit_of_nothing_is_refused_by_the_right_name() -> None:
 
 def test_cancelling() -> None:
     async def script(d: Dialogue) -> None:
-        d.peer.send(CancelReply("nothing to cancel"))
+        d.peer.send(CancelReply(None, "nothing to cancel"))
         await d.peer.say(speech(640))
         await d.peer.be_silent(1000)
         d.peer.send(CreateReply(event_id="one is active"))
@@ -459,7 +467,7 @@ def test_the_longest_reply_is_cut_where_the_session_says() -> None:
     )
     (end,) = ended(d)
     assert (end.status, end.reason) == ("incomplete", "max_output_tokens")
-    assert end.item.text == "Well, this is a"
+    assert said(end).text == "Well, this is a"
 
 
 def test_the_llm_is_primed_while_the_user_speaks() -> None:
@@ -478,8 +486,8 @@ def test_deleting_the_item_that_is_being_spoken() -> None:
     async def script(d: Dialogue) -> None:
         await d.peer.say(speech(640))
         await d.peer.be_silent(700)
-        started = d.peer.notes(ReplyStarted)[0]
-        assert isinstance(started, ReplyStarted)
+        started = d.peer.notes(MessageStarted)[0]
+        assert isinstance(started, MessageStarted)
         d.peer.send(DeleteItem(started.item_id))
         await d.peer.be_silent(8000)
 

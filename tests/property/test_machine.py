@@ -35,6 +35,7 @@ policies = st.builds(
     draft_replies=st.booleans(),
     max_drafts=st.integers(0, 3),
     max_retries=st.integers(0, 2),
+    idle_ns=st.sampled_from([None, 3, 5_000 * MS]),
 )
 small = st.integers(0, 5)
 words = st.sampled_from(["", "a", "b", "a b", "c"])
@@ -88,9 +89,12 @@ def test_any_events_in_any_order(policy: Policy, events: list[Event]) -> None:
             started = any(isinstance(a, StartReply | CommitReply) for a in actions)
             draft = s.reply.progress is Progress.DRAFT
             assert draft or not started, "a reply began while the user speaks"
-        assert (s.wake_at_ns is not None) == bool(s.awaited), (
+        assert (s.words_due_ns is not None) == bool(s.awaited), (
             "a timer is armed exactly while words are awaited"
         )
+        if s.idle_at_ns is not None:
+            assert policy.idle_ns is not None
+            assert (s.user, s.reply, s.awaited) == (User.QUIET, None, ()), "silence counts when nobody speaks"
 
 
 class World:

@@ -11,17 +11,21 @@ from hypothesis import strategies as st
 from tests.support.realtime_check import check_server_frames, make_protocol
 from voicestack.core.commands import Configure, CreateReply
 from voicestack.core.errors import PeerProtocolError, StageTimeout
-from voicestack.core.history import Item
+from voicestack.core.history import CallItem, Item
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import Mark, TurnMarks
 from voicestack.core.notes import (
     AudioCleared,
     AudioCommitted,
+    CallEnded,
+    CallStarted,
+    CallWritten,
     Configured,
     ItemAdded,
     ItemDeleted,
     ItemRetrieved,
     ItemTruncated,
+    MessageStarted,
     Note,
     Problem,
     ReplyEnded,
@@ -35,6 +39,7 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.core.settings import SessionSettings
+from voicestack.core.tools import ToolCall
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
 
 # What a client may send
@@ -214,6 +219,12 @@ ITEM_IDS = st.sampled_from(["item_u1", "item_u2", "item_a1"]).map(ItemId)
 MAYBE_ID = st.none() | ITEM_IDS
 TURNS = st.integers(1, 2).map(TurnId)
 MS = st.integers(0, 100_000)
+CALLS = st.builds(
+    CallItem,
+    st.sampled_from(["item_c1", "item_c2"]).map(ItemId),
+    st.builds(ToolCall, st.sampled_from(["call_1", "call_2"]), st.just("look_up"), st.just("")),
+    st.sampled_from(["in_progress", "completed", "incomplete"]),
+)
 ITEMS = st.builds(
     Item,
     id=ITEM_IDS,
@@ -244,11 +255,15 @@ NOTES: st.SearchStrategy[Note] = st.one_of(
     ),
 )
 REPLIES: st.SearchStrategy[Note] = st.one_of(
-    st.builds(ReplyStarted, TURNS, ITEM_IDS, MAYBE_ID, st.sampled_from(["audio", "text"])),
+    st.builds(ReplyStarted, TURNS, st.sampled_from(["audio", "text"]), st.just(""), st.booleans()),
+    st.builds(MessageStarted, TURNS, ITEM_IDS, MAYBE_ID),
+    st.builds(CallStarted, TURNS, CALLS, MAYBE_ID),
+    st.builds(CallWritten, TURNS, st.sampled_from(["item_c1", "item_c2"]).map(ItemId), st.text(max_size=5)),
+    st.builds(CallEnded, TURNS, CALLS),
     st.builds(
         ReplyEnded,
         TURNS,
-        ITEMS,
+        st.none() | ITEMS,
         st.sampled_from(["completed", "cancelled", "incomplete", "failed"]),
         st.none() | st.sampled_from(["turn_detected", "client_cancelled", "max_output_tokens"]),
         st.none() | ERRORS,
@@ -266,7 +281,8 @@ def test_whatever_happens_the_frames_are_correct(
 ) -> None:
     protocol = make_protocol(SessionSettings(show_transcripts=show), extensions=extensions)
     frames = protocol.opening()
-    frames += protocol.tell(ReplyStarted(TurnId(1), ItemId("item_a1"), None, modality))
+    frames += protocol.tell(ReplyStarted(TurnId(1), modality))
+    frames += protocol.tell(MessageStarted(TurnId(1), ItemId("item_a1")))
     for step in first + steps:
         if isinstance(step, tuple):
             frames += protocol.audio(*step)
@@ -294,7 +310,8 @@ def test_audio_comes_back_as_it_went_in(data: bytes) -> None:
     protocol = make_protocol()
     frame = json.dumps({"type": "input_audio_buffer.append", "audio": b64encode(data).decode()})
     assert protocol.receive(frame).commands == (InputAudio(data),)
-    protocol.tell(ReplyStarted(TurnId(1), ItemId("item_a"), None, "audio"))
+    protocol.tell(ReplyStarted(TurnId(1), "audio"))
+    protocol.tell(MessageStarted(TurnId(1), ItemId("item_a")))
     (event,) = (json.loads(sent) for sent in protocol.audio(TurnId(1), data, ""))
     assert event["delta"] == b64encode(data).decode()
 

@@ -7,7 +7,7 @@ format changes, or for a new call: the old recordings are there to notice when d
 import itertools
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.support.dialogue import Figures, speech
@@ -63,6 +63,12 @@ async def one_question(peer: MemoryPeer) -> None:
     await peer.be_silent(9000)
 
 
+async def says_nothing_more(peer: MemoryPeer) -> None:
+    peer.send(Configure(replace(QUICK, turn_detection=replace(ServerVad(), idle_timeout_ms=5000))))
+    await peer.say(speech(700))
+    await peer.be_silent(20_000)
+
+
 async def types_and_cancels(peer: MemoryPeer) -> None:
     await peer.be_silent(100)
     peer.send(Configure(SessionSettings(turn_detection=None)))
@@ -82,6 +88,7 @@ def calls() -> Mapping[str, Call]:
         "two_questions": Call(two_questions),
         "interrupted": Call(interrupts),
         "hesitation": Call(hesitates, asr=ScriptedAsr(["tell me | about the sea"])),
+        "silent_user": Call(says_nothing_more),
         "typed_and_cancelled": Call(types_and_cancels),
         "words_too_late": Call(one_question, asr=ScriptedAsr(["tell me"], settle_ms=5000, final_ms=5000)),
         "failed_unheard": Call(

@@ -136,7 +136,8 @@ def check_server_frames(frames: Iterable[bytes], *, extensions: bool = False) ->
     - an event id is used once;
     - the text of a `.done` is what its deltas said;
     - `response.done` ends what `response.created` began, once, and shows the items of `output_item.done`;
-    - deltas belong to a response, an item and a part that were announced and are not done.
+    - deltas belong to a response, an item and a part that were announced and are not done;
+    - output items are numbered in the order in which they are announced, and end before the response.
     """
     events = [orjson.loads(frame) for frame in frames]
     for event in events:
@@ -160,29 +161,42 @@ def _check_response(events: list[dict[str, Any]]) -> None:
     assert kinds.count("response.done") <= 1, kinds
     assert "response.done" not in kinds[:-1], kinds
     assert events[0]["response"]["status"] == "in_progress"
-    texts: dict[str, str] = defaultdict(str)
-    is_open = False
-    done_items = []
+    texts: dict[tuple[str, str], str] = defaultdict(str)  # by item and kind
+    open_items: set[str] = set()
+    open_parts: set[str] = set()
+    done_items: dict[int, Any] = {}
     for event in events:
-        kind = event["type"]
-        if kind == "response.content_part.added":
-            is_open = True
-        elif kind == "response.content_part.done":
-            is_open = False
-            assert event["part"][_words_field(event["part"])] == texts["all"]
-        elif kind.endswith(".delta"):
-            assert is_open, f"{kind} outside of a content part"
-            if kind != "response.output_audio.delta":
-                texts[kind.removesuffix(".delta")] += event["delta"]
-                texts["all"] += event["delta"]
-        elif kind in ("response.output_text.done", "response.output_audio_transcript.done"):
-            said = event["text"] if "text" in event else event["transcript"]
-            assert said == texts[kind.removesuffix(".done")]
-        elif kind == "response.output_item.done":
-            done_items.append(event["item"])
-        elif kind == "response.done":
-            assert event["response"]["output"] == done_items
-            assert event["response"]["status"] != "in_progress"
+        kind, item = event["type"], event.get("item_id", "")
+        match kind.removeprefix("response."):
+            case "output_item.added":
+                assert event["output_index"] == len(open_items) + len(done_items)
+                open_items.add(event["item"]["id"])
+            case "output_item.done":
+                open_items.remove(event["item"]["id"])
+                done_items[event["output_index"]] = event["item"]
+            case "content_part.added":
+                assert item in open_items
+                open_parts.add(item)
+            case "content_part.done":
+                open_parts.remove(item)
+                assert event["part"][_words_field(event["part"])] == texts[item, "words"]
+            case "function_call_arguments.delta":
+                assert item in open_items, f"{kind} outside of a call"
+                texts[item, "arguments"] += event["delta"]
+            case "function_call_arguments.done":
+                assert event["arguments"] == texts[item, "arguments"]
+            case "output_audio.delta":
+                assert item in open_parts, f"{kind} outside of a content part"
+            case "output_text.delta" | "output_audio_transcript.delta":
+                assert item in open_parts, f"{kind} outside of a content part"
+                texts[item, "words"] += event["delta"]
+            case "output_text.done" | "output_audio_transcript.done":
+                said = event["text"] if "text" in event else event["transcript"]
+                assert said == texts[item, "words"]
+            case "done":
+                assert event["response"]["output"] == [done_items[at] for at in sorted(done_items)]
+                assert not open_items, "the response ended before its items"
+                assert event["response"]["status"] != "in_progress"
 
 
 def _words_field(part: dict[str, Any]) -> str:

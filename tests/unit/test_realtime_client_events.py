@@ -21,8 +21,9 @@ from voicestack.core.commands import (
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.history import Item
 from voicestack.core.ids import ItemId, TurnId
-from voicestack.core.notes import AudioCommitted, Problem, ReplyEnded, ReplyStarted
+from voicestack.core.notes import AudioCommitted, MessageStarted, Problem, ReplyEnded, ReplyStarted
 from voicestack.core.settings import ReplyOptions, SessionSettings
+from voicestack.core.tools import Toolbox, ToolChoice
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
 
 EVENT_ID = "evt_client_1"
@@ -57,8 +58,9 @@ def append(protocol: RealtimeProtocol, data: bytes) -> Command | InputAudio | No
     return send(protocol, "input_audio_buffer.append", audio=b64encode(data).decode())
 
 
-def start_reply(protocol: RealtimeProtocol) -> dict[str, Any]:
-    frames = protocol.tell(ReplyStarted(TURN, ItemId("item_a"), None, "audio"))
+def start_reply(protocol: RealtimeProtocol, tag: str = "") -> dict[str, Any]:
+    frames = protocol.tell(ReplyStarted(TURN, "audio", tag))
+    frames += protocol.tell(MessageStarted(TURN, ItemId("item_a")))
     return dict(check_server_frames(frames)[0]["response"])
 
 
@@ -266,8 +268,13 @@ def test_where_an_item_goes(after: str | None) -> None:
         ({"item": {"role": "user"}}, "missing_required_parameter", "item.type"),
         ({"item": {"type": "song"}}, "invalid_value", "item.type"),
         ({"item": {"type": ["message"]}}, "invalid_value", "item.type"),
-        ({"item": {"type": "function_call", "name": "f", "arguments": ""}}, "invalid_value", "item.type"),
-        ({"item": {"type": "function_call_output", "call_id": "c"}}, "invalid_value", "item.type"),
+        ({"item": {"type": "function_call", "arguments": ""}}, "missing_required_parameter", "item.name"),
+        ({"item": {"type": "function_call", "name": "", "arguments": ""}}, "invalid_value", "item.name"),
+        (
+            {"item": {"type": "function_call_output", "call_id": "c"}},
+            "missing_required_parameter",
+            "item.output",
+        ),
         ({"item": {"type": "message", "content": []}}, "missing_required_parameter", "item.role"),
         ({"item": {"type": "message", "role": "user"}}, "missing_required_parameter", "item.content"),
         ({"item": message("boss")}, "invalid_value", "item.role"),
@@ -347,7 +354,7 @@ def test_wrong_truncations_are_refused(fields: dict[str, Any], param: str) -> No
 
 
 def test_response_create_without_options() -> None:
-    expected = CreateReply(ReplyOptions(), EVENT_ID)
+    expected = CreateReply(ReplyOptions(tag="wish_3"), EVENT_ID)
     assert send(make_protocol(), "response.create") == expected
     for response in (None, {}, {"instructions": None}):
         assert send(make_protocol(), "response.create", response=response) == expected
@@ -367,8 +374,10 @@ def test_response_create_with_options() -> None:
         "unknown": 1,
     }
     command = send(protocol, "response.create", response=wanted)
-    assert command == CreateReply(ReplyOptions("Say hi.", "audio", "ash", 20), EVENT_ID)
-    response = start_reply(protocol)
+    toolbox = Toolbox((), ToolChoice("none"))
+    options = ReplyOptions("Say hi.", "audio", "ash", 20, toolbox, tag="wish_3")
+    assert command == CreateReply(options, EVENT_ID)
+    response = start_reply(protocol, "wish_3")
     assert response["metadata"] == {"client_event_id": "abc"}
     assert response["max_output_tokens"] == 20
     assert response["audio"]["output"] == {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "ash"}
@@ -382,19 +391,20 @@ def test_response_create_with_options() -> None:
 def test_inf_lifts_the_limit_of_the_session() -> None:
     protocol = make_protocol(SessionSettings(max_output_tokens=50))
     command = send(protocol, "response.create", response={"max_output_tokens": "inf"})
-    assert command == CreateReply(ReplyOptions(max_output_tokens=4096), EVENT_ID)
-    assert start_reply(protocol)["max_output_tokens"] == "inf"
+    assert command == CreateReply(ReplyOptions(max_output_tokens=4096, tag="wish_3"), EVENT_ID)
+    assert start_reply(protocol, "wish_3")["max_output_tokens"] == "inf"
     command = send(make_protocol(), "response.create", response={"max_output_tokens": "inf"})
-    assert command == CreateReply(ReplyOptions(), EVENT_ID)
+    assert command == CreateReply(ReplyOptions(tag="wish_3"), EVENT_ID)
 
 
 @pytest.mark.parametrize(
     ("response", "code", "param"),
     [
         (3, "invalid_value", "response"),
-        ({"conversation": "none"}, "invalid_value", "response.conversation"),
         ({"conversation": "other"}, "invalid_value", "response.conversation"),
-        ({"input": []}, "invalid_value", "response.input"),
+        ({"input": {}}, "invalid_value", "response.input"),
+        ({"input": [{"type": "song"}]}, "invalid_value", "response.input[0].type"),
+        ({"input": [{"type": "item_reference"}]}, "missing_required_parameter", "response.input[0].id"),
         ({"instructions": 3}, "invalid_value", "response.instructions"),
         ({"output_modalities": ["video"]}, "invalid_value", "response.output_modalities"),
         ({"max_output_tokens": 9999}, "invalid_value", "response.max_output_tokens"),
@@ -438,8 +448,8 @@ def test_cancel_needs_a_response() -> None:
     assert error["message"] == "Cancellation failed: no active response found"
     response = start_reply(protocol)
     assert refused(protocol, "response.cancel", response_id="resp_other")["message"] == error["message"]
-    assert send(protocol, "response.cancel", response_id=response["id"]) == CancelReply(EVENT_ID)
-    assert send(protocol, "response.cancel") == CancelReply(EVENT_ID)
+    assert send(protocol, "response.cancel", response_id=response["id"]) == CancelReply(None, EVENT_ID)
+    assert send(protocol, "response.cancel") == CancelReply(None, EVENT_ID)
     end_reply(protocol)
     assert refused(protocol, "response.cancel")["code"] == "response_cancel_not_active"
 
@@ -447,7 +457,7 @@ def test_cancel_needs_a_response() -> None:
 def test_a_response_that_was_asked_for_can_be_cancelled_before_it_begins() -> None:
     protocol = make_protocol()
     send(protocol, "response.create", response={"metadata": {"a": "b"}})
-    assert send(protocol, "response.cancel") == CancelReply(EVENT_ID)
+    assert send(protocol, "response.cancel") == CancelReply(None, EVENT_ID)
     assert start_reply(protocol)["metadata"] is None
 
 

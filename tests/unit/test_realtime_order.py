@@ -16,6 +16,7 @@ from voicestack.core.notes import (
     ItemDeleted,
     ItemRetrieved,
     ItemTruncated,
+    MessageStarted,
     Note,
     Problem,
     ReplyEnded,
@@ -85,8 +86,8 @@ def agent_item(text: str) -> Item:
     return Item(AGENT, "agent", text, spoken=True)
 
 
-def started(modality: Any = "audio") -> ReplyStarted:
-    return ReplyStarted(TURN, AGENT, USER, modality)
+def begun(modality: Any = "audio") -> tuple[Note, ...]:
+    return ReplyStarted(TURN, modality), MessageStarted(TURN, AGENT, USER)
 
 
 def test_a_spoken_turn() -> None:
@@ -99,7 +100,7 @@ def test_a_spoken_turn() -> None:
         AudioCommitted(USER, None),
         ItemAdded(Item(USER, "user", None, spoken=True), None),
         UserSaid(USER, "what is the time", audio_ms=1_800),
-        started(),
+        *begun(),
     )
     assert kinds(events) == [
         "input_audio_buffer.speech_started",
@@ -168,7 +169,7 @@ def test_a_spoken_turn() -> None:
 
 def test_a_typed_turn() -> None:
     connection = Connection(make_protocol(SessionSettings(modality="text")))
-    events = connection.tell(ItemAdded(Item(USER, "user", "Hi"), None), started("text"))
+    events = connection.tell(ItemAdded(Item(USER, "user", "Hi"), None), *begun("text"))
     assert kinds(events) == ["conversation.item.added", "conversation.item.done", *OPENED]
     assert events[0]["item"]["content"] == [{"type": "input_text", "text": "Hi"}]
     assert events[2]["response"]["output_modalities"] == ["text"]
@@ -186,7 +187,7 @@ def test_a_typed_turn() -> None:
 @pytest.mark.parametrize("reason", ["turn_detected", "client_cancelled"])
 def test_a_reply_that_is_interrupted(reason: Any) -> None:
     connection = Connection()
-    connection.tell(started())
+    connection.tell(*begun())
     connection.say(b"\0\0", "It is")
     connection.say(b"\0\0", " half past")
     item = Item(AGENT, "agent", "It is", spoken=True, status="incomplete")  # as heard: less than was sent
@@ -209,7 +210,7 @@ def test_a_reply_that_is_interrupted(reason: Any) -> None:
 
 def test_a_reply_that_is_cut_by_its_limit() -> None:
     connection = Connection()
-    connection.tell(started())
+    connection.tell(*begun())
     connection.say(b"\0\0", "It is")
     events = connection.tell(ReplyEnded(TURN, agent_item("It is"), "incomplete", "max_output_tokens"))
     assert kinds(events) == CLOSED
@@ -220,7 +221,7 @@ def test_a_reply_that_is_cut_by_its_limit() -> None:
 
 def test_a_reply_that_fails_says_what_failed_but_not_where() -> None:
     connection = Connection()
-    connection.tell(started())
+    connection.tell(*begun())
     error = StageUnavailable("connect to 10.0.0.3 with key sk-secret failed", stage="llm")
     events = connection.tell(ReplyEnded(TURN, agent_item(""), "failed", error=error))
     assert kinds(events) == CLOSED
@@ -238,8 +239,8 @@ def test_a_reply_that_fails_says_what_failed_but_not_where() -> None:
 def test_nothing_is_sent_for_a_reply_that_is_not_live() -> None:
     connection = Connection()
     assert connection.say(b"\0\0", "early") == []
-    connection.tell(started())
-    assert connection.tell(started()) == []
+    connection.tell(*begun())
+    assert connection.tell(*begun()) == []
     assert connection.protocol.audio(TurnId(6), b"\0\0", "stale") == []
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.realtime_check import check_server_frames, make_protocol
 from voicestack.core.commands import Configure
-from voicestack.core.notes import Configured, ReplyStarted
+from voicestack.core.ids import ItemId, TurnId
+from voicestack.core.notes import Configured, MessageStarted, ReplyStarted
 from voicestack.core.settings import ServerVad, SessionSettings
 from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.protocol import RealtimeProtocol
@@ -249,8 +250,9 @@ def test_voices_are_echoed_and_an_object_names_one_too() -> None:
 
 def test_the_voice_is_fixed_once_it_was_heard() -> None:
     protocol = make_protocol()
-    started = ReplyStarted(1, "item_a", None, "audio")  # type: ignore[arg-type]
+    started = ReplyStarted(TurnId(1), "audio")
     protocol.tell(started)
+    protocol.tell(MessageStarted(started.turn, ItemId("item_a")))
     update(protocol, {"audio": {"output": {"voice": "ash"}}})
     protocol.audio(started.turn, b"\0\0", "")
     update(protocol, {"audio": {"output": {"voice": "ash"}}})  # not a change

@@ -176,7 +176,7 @@ EVENT_LINE: Fields = {"event": encode_event(events.Tick(1)), "actions": []}
         (put(1, {"event": {}}), "line 1: this is not a recorded call"),
         (put(1, {**HEADER, "voicestack_call": 2}), "line 1: version 2 of the format; this program reads 1"),
         (put(1, {**HEADER, "policy": None}), "line 1: the Policy is not a JSON object"),
-        (put(1, {**HEADER, "policy": {"x": 1}}), "line 1: Policy: missing or unknown: create_reply, "),
+        (put(1, {**HEADER, "policy": {"x": 1}}), "line 1: Policy: missing or unknown: x"),
         (put(2, [1]), "line 2: not a JSON object"),
         ([*record(spoken(), None), "{]\n"], "line 7: not JSON"),
         ([*record(spoken(), None), "[" * 100_000 + "\n"], "line 7: not JSON"),

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from voicestack.core.history import Item
-from voicestack.core.ids import ItemId
+from voicestack.core.history import Entry
+from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.settings import ReplyOptions, SessionSettings
 
 
@@ -29,9 +29,9 @@ class ClearAudio:
 
 @dataclass(frozen=True, slots=True)
 class AddItem:
-    """Put an item into the conversation. `after` None appends, "root" prepends."""
+    """Put an entry into the conversation. `after` None appends, "root" prepends."""
 
-    item: Item
+    item: Entry
     after: ItemId | Literal["root"] | None = None
     event_id: str | None = None
 
@@ -71,8 +71,9 @@ class CreateReply:
 
 @dataclass(frozen=True, slots=True)
 class CancelReply:
-    """Stop answering."""
+    """Stop answering: this reply, or, with None, the one in the conversation."""
 
+    turn: TurnId | None = None
     event_id: str | None = None
 
 

@@ -1,10 +1,10 @@
-"""The conversation as heard: what the user said, and what the user heard the agent say.
+"""The conversation as heard: what the user said, what the user heard the agent say, and what tools did.
 
 The language model is given exactly this. An agent item grows with the frames that leave for the peer and
 shrinks again when the peer says how much of them was played.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -51,6 +51,27 @@ class Item:
     status: ItemStatus = "completed"
 
 
+@dataclass(frozen=True, slots=True)
+class CallItem:
+    """A call that the LLM made. `incomplete` when it was stopped while it wrote the arguments."""
+
+    id: ItemId
+    call: ToolCall
+    status: ItemStatus = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItem:
+    """What a call came to, as the peer says."""
+
+    id: ItemId
+    call_id: str
+    output: str
+
+
+Entry = Item | CallItem | OutputItem
+
+
 @dataclass(slots=True)
 class Speech:
     """How the audio of one agent item carries its words: the end of each piece of text in played time."""
@@ -77,25 +98,34 @@ class History:
     """The items of one conversation, in order. Owned by one session."""
 
     def __init__(self) -> None:
-        self._items: dict[ItemId, Item] = {}
+        self._items: dict[ItemId, Entry] = {}
         self._speech: dict[ItemId, Speech] = {}
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(self._items.values())
 
     def __contains__(self, item_id: ItemId) -> bool:
         return item_id in self._items
 
-    def get(self, item_id: ItemId) -> Item | None:
-        """The item of that name, if there is one."""
+    def get(self, item_id: ItemId) -> Entry | None:
+        """The entry of that name, if there is one."""
         return self._items.get(item_id)
+
+    def message(self, item_id: ItemId) -> Item | None:
+        """The message of that name, if there is one."""
+        entry = self._items.get(item_id)
+        return entry if isinstance(entry, Item) else None
+
+    def has_call(self, call_id: str) -> bool:
+        """Whether a call of that name was made."""
+        return any(isinstance(one, CallItem) and one.call.call_id == call_id for one in self)
 
     def last_id(self) -> ItemId | None:
         """The newest item's name."""
         return next(reversed(self._items), None)
 
-    def add(self, item: Item, after: ItemId | Literal["root"] | None = None) -> ItemId | None:
-        """Put an item at the end, after the item named `after`, or first ("root").
+    def add(self, item: Entry, after: ItemId | Literal["root"] | None = None) -> ItemId | None:
+        """Put an entry at the end, after the item named `after`, or first ("root").
 
         Returns:
             The name of the item before it, None when it is the first.
@@ -121,10 +151,18 @@ class History:
         self._speech.pop(item_id, None)
 
     def say(self, item_id: ItemId, text: str, *, status: ItemStatus = "completed") -> Item:
-        """Set an item's words."""
-        item = replace(self._items[item_id], text=text, status=status)
+        """Set a message's words. Raises KeyError when there is none of that name."""
+        item = self.message(item_id)
+        if item is None:
+            raise KeyError(item_id)
+        item = replace(item, text=text, status=status)
         self._items[item_id] = item
         return item
+
+    def write(self, item: CallItem) -> None:
+        """A call has come to be this. Does nothing when it was removed."""
+        if item.id in self._items:
+            self._items[item.id] = item
 
     def speech(self, item_id: ItemId) -> Speech:
         """The audio of an agent item, made on first use."""
@@ -149,19 +187,39 @@ class History:
             instructions: The system prompt, left out when empty.
             unfinished: Words of the user that are not in the history yet (a draft's guess).
         """
-        out = [Message("system", instructions)] if instructions else []
-        for item in self._items.values():
-            if item.text:
-                _append_merged(out, Message(item.role, item.text))
-        if unfinished:
-            _append_merged(out, Message("user", unfinished))
-        return tuple(out)
+        return messages_of(tuple(self), instructions, unfinished)
+
+
+def messages_of(entries: Sequence[Entry], instructions: str, unfinished: str = "") -> tuple[Message, ...]:
+    """What the language model is given of these entries; arguments as in `History.messages`.
+
+    A call without its output, and an output without its call, are left out: models and their servers refuse
+    the one without the other.
+    """
+    made = {one.call.call_id for one in entries if isinstance(one, CallItem)}
+    done = {one.call_id for one in entries if isinstance(one, OutputItem)} & made
+    out = [Message("system", instructions)] if instructions else []
+    for entry in entries:
+        match entry:
+            case Item(role=role, text=str(text)) if text:
+                _append_merged(out, Message(role, text))
+            case CallItem(call=call) if call.call_id in done:
+                _append_merged(out, Message("agent", "", (call,)))
+            case OutputItem(call_id=call_id, output=output) if call_id in done:
+                out.append(Message("tool", output, call_id=call_id))
+    if unfinished:
+        _append_merged(out, Message("user", unfinished))
+    return tuple(out)
 
 
 def _append_merged(out: list[Message], message: Message) -> None:
-    """Chat templates want roles to alternate; two utterances in a row are one message."""
-    if out and out[-1].role == message.role and message.role != "system":
-        message = Message(message.role, f"{out.pop().text} {message.text}")
+    """Chat templates want roles to alternate: two utterances in a row are one message, calls end one."""
+    before = out[-1] if out else None
+    same = before and before.role == message.role and message.role != "system"
+    if before and same and (message.calls or not before.calls):
+        out.pop()
+        words = f"{before.text} {message.text}".strip()
+        message = Message(message.role, words, before.calls + message.calls)
     out.append(message)
 
 
@@ -196,4 +254,5 @@ def fit_context(messages: tuple[Message, ...], max_tokens: int) -> tuple[Message
 
 
 def _tokens(message: Message) -> int:
-    return len(message.text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE
+    n_chars = len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.calls)
+    return n_chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * (1 + len(message.calls))

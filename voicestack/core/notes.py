@@ -1,14 +1,15 @@
 """What a session tells its peer, beside audio. Every wire protocol translates these into its own messages.
 
 Order on one session: `UserStarted`, `UserStopped`, then the item (`ItemAdded` with text None), later
-`UserSaid`; `ReplyStarted`, text and audio, `ReplyEnded`.
+`UserSaid`; `ReplyStarted`, then `MessageStarted` with text and audio, and `CallStarted`, `CallWritten`,
+`CallEnded` for each call, then `ReplyEnded`.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from voicestack.core.errors import VoiceStackError
-from voicestack.core.history import Item
+from voicestack.core.history import CallItem, Entry, Item
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import SessionSettings
@@ -40,6 +41,15 @@ class UserStopped:
     """The user finished. `audio_end_ms` is media time and includes the silence that decided it."""
 
     item_id: ItemId
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserSilent:
+    """The user said nothing for so long that the agent speaks again. An item without words follows."""
+
+    item_id: ItemId
+    audio_start_ms: int
     audio_end_ms: int
 
 
@@ -83,9 +93,9 @@ class UserUnheard:
 
 @dataclass(frozen=True, slots=True)
 class ItemAdded:
-    """An item entered the conversation."""
+    """An entry is now part of the conversation."""
 
-    item: Item
+    item: Entry
     previous_item_id: ItemId | None
 
 
@@ -98,9 +108,9 @@ class ItemDeleted:
 
 @dataclass(frozen=True, slots=True)
 class ItemRetrieved:
-    """The item that was asked for."""
+    """The entry that was asked for."""
 
-    item: Item
+    item: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +130,62 @@ class Configured:
 
 @dataclass(frozen=True, slots=True)
 class ReplyStarted:
-    """A committed reply begins; `item_id` is the agent item that it fills."""
+    """A committed reply begins.
+
+    Attributes:
+        turn: Its name.
+        modality: Whether it is spoken or written.
+        tag: The name of the wish that it fulfils; empty when nobody asked for it.
+        aside: It is no part of the conversation.
+    """
+
+    turn: TurnId
+    modality: Literal["audio", "text"]
+    tag: str = ""
+    aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStarted:
+    """The reply begins to say something; `item_id` is the agent item that this fills."""
 
     turn: TurnId
     item_id: ItemId
-    previous_item_id: ItemId | None
-    modality: Literal["audio", "text"]
+    previous_item_id: ItemId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The reply begins to call a tool; the arguments are still empty."""
+
+    turn: TurnId
+    item: CallItem
+    previous_item_id: ItemId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallWritten:
+    """More of a call's arguments."""
+
+    turn: TurnId
+    item_id: ItemId
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The call is as it will be: complete, or broken off."""
+
+    turn: TurnId
+    item: CallItem
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyEnded:
-    """The reply is over, said to its end or not. `item` is its agent item as it now stands."""
+    """The reply is over, said to its end or not. `item` is what it said; None when that was nothing."""
 
     turn: TurnId
-    item: Item
+    item: Item | None
     status: ReplyStatus
     reason: ReplyReason | None = None
     error: VoiceStackError | None = None
@@ -159,6 +211,7 @@ class Problem:
 Note = (
     UserStarted
     | UserStopped
+    | UserSilent
     | AudioCommitted
     | AudioCleared
     | UserHearing
@@ -170,6 +223,10 @@ Note = (
     | ItemTruncated
     | Configured
     | ReplyStarted
+    | MessageStarted
+    | CallStarted
+    | CallWritten
+    | CallEnded
     | ReplyEnded
     | TurnMeasured
     | Problem

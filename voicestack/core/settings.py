@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from voicestack.core.history import Entry
+from voicestack.core.ids import ItemId
+from voicestack.core.tools import NO_TOOLS, Toolbox
+
 Modality = Literal["audio", "text"]
 
 
@@ -16,6 +20,8 @@ class ServerVad:
         silence_duration_ms: Silence, in media time, that ends the utterance.
         create_response: Answer by itself.
         interrupt_response: Stop speaking when the user speaks.
+        idle_timeout_ms: When the user says nothing for so long after the agent has spoken, the agent speaks
+            again; None for never.
     """
 
     threshold: float = 0.5
@@ -23,6 +29,7 @@ class ServerVad:
     silence_duration_ms: int = 500
     create_response: bool = True
     interrupt_response: bool = True
+    idle_timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class SessionSettings:
         max_output_tokens: Longest reply in LLM tokens; None for the engine's limit.
         show_transcripts: Tell the peer what was understood (`input_audio_transcription`).
         language: BCP 47 code hint for the ASR; None to let it decide.
+        toolbox: What the LLM may call.
     """
 
     instructions: str = ""
@@ -48,13 +56,24 @@ class SessionSettings:
     max_output_tokens: int | None = None
     show_transcripts: bool = True
     language: str | None = None
+    toolbox: Toolbox = NO_TOOLS
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
-    """What one `response.create` changes for its reply alone; None keeps the session's value."""
+    """What one `response.create` changes for its reply alone; None keeps the session's value.
+
+    Attributes:
+        entries: Answer to these, in place of the conversation; a name stands for the entry of that name.
+        aside: The reply is no part of the conversation, and may be given beside another one.
+        tag: The peer's name for its wish; comes back in `ReplyStarted`.
+    """
 
     instructions: str | None = None
     modality: Modality | None = None
     voice: str | None = None
     max_output_tokens: int | None = None
+    toolbox: Toolbox | None = None
+    entries: tuple[Entry | ItemId, ...] | None = None
+    aside: bool = False
+    tag: str = ""

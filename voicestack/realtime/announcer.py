@@ -3,16 +3,20 @@
 from collections.abc import Callable
 
 from voicestack.core.errors import VoiceStackError
-from voicestack.core.history import Item
+from voicestack.core.history import Entry
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.notes import (
     AudioCleared,
     AudioCommitted,
+    CallEnded,
+    CallStarted,
+    CallWritten,
     Configured,
     ItemAdded,
     ItemDeleted,
     ItemRetrieved,
     ItemTruncated,
+    MessageStarted,
     Note,
     Problem,
     ReplyEnded,
@@ -20,15 +24,17 @@ from voicestack.core.notes import (
     TurnMeasured,
     UserHearing,
     UserSaid,
+    UserSilent,
     UserStarted,
     UserStopped,
     UserUnheard,
 )
 from voicestack.realtime.codes import brief_error_fields, error_fields
-from voicestack.realtime.items import wire_item
+from voicestack.realtime.items import wire_entry
 from voicestack.realtime.measured import measured_fields
 from voicestack.realtime.responses import Response, Wish, reply_configuration
 from voicestack.realtime.session_object import SessionObject
+from voicestack.realtime.stable import StableWords
 from voicestack.realtime.writer import Writer
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
@@ -52,34 +58,41 @@ class Announcer:
         self._new_id = new_id
         self._extensions = extensions
         self._conversation_id = new_id("conv")
-        self._wish: Wish | None = None
-        self._wish_event_id: str | None = None
+        self._wishes: dict[str, tuple[Wish, str | None]] = {}  # by tag, with the client event
+        self._stable: dict[ItemId, StableWords] = {}
         self._unheard: set[ItemId] = set()  # announced, and neither completed nor failed
 
     @property
     def is_expecting(self) -> bool:
-        """Whether a reply was asked for that has not begun."""
-        return self._wish is not None
+        """Whether a reply in the conversation was asked for that has not begun."""
+        return any(not wish.options.aside for wish, _ in self._wishes.values())
 
-    def expect(self, wish: Wish | None, event_id: str | None = None) -> None:
-        """The next reply is the one asked for in that client event; None when it is no longer wanted."""
-        self._wish, self._wish_event_id = wish, event_id
+    def expect(self, wish: Wish, event_id: str | None) -> None:
+        """A reply was asked for in that client event. Of those in the conversation only the newest counts."""
+        if not wish.options.aside:
+            self.expect_none()
+        self._wishes[wish.options.tag] = wish, event_id
 
-    def tell(self, note: Note, session: SessionObject) -> list[bytes]:
+    def expect_none(self) -> None:
+        """No reply in the conversation is wanted any more."""
+        self._wishes = {tag: kept for tag, kept in self._wishes.items() if kept[0].options.aside}
+
+    def tell(self, note: Note, session: SessionObject) -> list[bytes]:  # noqa: C901, PLR0911 (it is a table)
         """The frames for a note, given how the client wants its session to be now."""
         event = self._writer.event
         match note:
-            case UserStarted() | UserStopped() | AudioCommitted() | AudioCleared():
+            case UserStarted() | UserStopped() | UserSilent() | AudioCommitted() | AudioCleared():
                 return [self._buffer_event(note)]
             case UserHearing() | UserSaid() | UserUnheard():
-                return self._words(note, show=session.shows_transcripts)
+                return self._words(note, session)
             case ItemAdded(item, previous):
                 return self._item_added(item, previous, show=session.shows_transcripts)
             case ItemDeleted(item_id):
                 self._unheard.discard(item_id)
+                self._stable.pop(item_id, None)
                 return [event("conversation.item.deleted", item_id=item_id)]
             case ItemRetrieved(item):
-                shown = wire_item(item, show_transcript=session.shows_transcripts)
+                shown = wire_entry(item, show_transcript=session.shows_transcripts)
                 return [event("conversation.item.retrieved", item=shown)]
             case ItemTruncated(item_id, audio_end_ms):
                 place = {"item_id": item_id, "content_index": 0}
@@ -88,6 +101,10 @@ class Announcer:
                 return [event("session.updated", session=session.wire())]
             case ReplyStarted():
                 return self._reply_started(note, session)
+            case MessageStarted(turn):
+                return self.live[turn].begin_message(note) if turn in self.live else []
+            case CallStarted(turn) | CallWritten(turn) | CallEnded(turn):
+                return self.live[turn].call(note) if turn in self.live else []
             case ReplyEnded(turn):
                 response = self.live.pop(turn, None)
                 return response.close(note) if response else []
@@ -95,15 +112,18 @@ class Announcer:
                 fields = measured_fields(turn, marks)
                 return [event("voicestack.turn.measured", **fields)] if self._extensions else []
             case Problem(error, event_id):
-                if event_id == self._wish_event_id:  # the reply that was asked for will not come
-                    self.expect(None)
+                if event_id is not None:  # the reply that was asked for will not come
+                    kept = self._wishes.items()
+                    self._wishes = {tag: wish for tag, wish in kept if wish[1] != event_id}
                 return [self.refusal(error, event_id)]
 
     def refusal(self, error: VoiceStackError, event_id: str | None) -> bytes:
         """The frame that says what was wrong with a client event, named as the client named it."""
         return self._writer.event("error", error={**error_fields(error), "event_id": event_id})
 
-    def _buffer_event(self, note: UserStarted | UserStopped | AudioCommitted | AudioCleared) -> bytes:
+    def _buffer_event(
+        self, note: UserStarted | UserStopped | UserSilent | AudioCommitted | AudioCleared
+    ) -> bytes:
         event = self._writer.event
         match note:
             case UserStarted(item_id, start_ms):
@@ -111,31 +131,50 @@ class Announcer:
                 return event("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=item_id)
             case UserStopped(item_id, end_ms):
                 return event("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item_id)
+            case UserSilent(item_id, start_ms, end_ms):
+                span = {"audio_start_ms": start_ms, "audio_end_ms": end_ms}
+                return event("input_audio_buffer.timeout_triggered", **span, item_id=item_id)
             case AudioCommitted(item_id, previous):
                 self._unheard.add(item_id)
                 return event("input_audio_buffer.committed", item_id=item_id, previous_item_id=previous)
             case AudioCleared():
                 return event("input_audio_buffer.cleared")
 
-    def _words(self, note: UserHearing | UserSaid | UserUnheard, *, show: bool) -> list[bytes]:
+    def _words(self, note: UserHearing | UserSaid | UserUnheard, session: SessionObject) -> list[bytes]:
         event, place = self._writer.event, {"item_id": note.item_id, "content_index": 0}
-        if note.item_id not in self._unheard or not show:
+        if isinstance(note, UserHearing):
+            return self._guess(note, session) if note.item_id in self._unheard else []
+        stable = self._stable.pop(note.item_id, None) or StableWords()
+        if note.item_id not in self._unheard or not session.shows_transcripts:
             self._unheard.discard(note.item_id)
             return []
-        if isinstance(note, UserHearing):
-            # The standard delta cannot be taken back and these words can: they are for those who know that.
-            live = {"item_id": note.item_id, "text": note.text}
-            return [event("voicestack.user.hearing", **live)] if self._extensions else []
         self._unheard.remove(note.item_id)
         if isinstance(note, UserUnheard):
             return [event(f"{TRANSCRIPTION}.failed", **place, error=brief_error_fields(note.error))]
-        frames = [event(f"{TRANSCRIPTION}.delta", **place, delta=note.text)] if note.text else []
+        rest = stable.end(note.text)
+        frames = [event(f"{TRANSCRIPTION}.delta", **place, delta=rest)] if rest else []
         usage = {"type": "duration", "seconds": note.audio_ms / 1000}
         return [*frames, event(f"{TRANSCRIPTION}.completed", **place, transcript=note.text, usage=usage)]
 
-    def _item_added(self, item: Item, previous: ItemId | None, *, show: bool) -> list[bytes]:
-        added = wire_item(item, show_transcript=show)
-        done = {**added, "status": "completed"} if item.status == "in_progress" else added
+    def _guess(self, note: UserHearing, session: SessionObject) -> list[bytes]:
+        """What is told while the user speaks.
+
+        To a client that only listens: deltas, which cannot be taken back. To one that knows our own events:
+        all words as they sound now. In a conversation the words otherwise come with the end of the turn.
+        """
+        frames = []
+        if session.is_transcription:
+            delta = self._stable.setdefault(note.item_id, StableWords()).guess(note.text)
+            place = {"item_id": note.item_id, "content_index": 0}
+            frames += [self._writer.event(f"{TRANSCRIPTION}.delta", **place, delta=delta)] if delta else []
+        if self._extensions and session.shows_transcripts:
+            live = {"item_id": note.item_id, "text": note.text}
+            frames.append(self._writer.event("voicestack.user.hearing", **live))
+        return frames
+
+    def _item_added(self, item: Entry, previous: ItemId | None, *, show: bool) -> list[bytes]:
+        added = wire_entry(item, show_transcript=show)
+        done = {**added, "status": "completed"} if added["status"] == "in_progress" else added
         return [
             self._writer.event("conversation.item.added", previous_item_id=previous, item=added),
             self._writer.event("conversation.item.done", previous_item_id=previous, item=done),
@@ -144,9 +183,9 @@ class Announcer:
     def _reply_started(self, note: ReplyStarted, session: SessionObject) -> list[bytes]:
         if note.turn in self.live:
             return []
-        wish = self._wish or Wish()
-        self.expect(None)
-        configuration = reply_configuration(session, wish, note.modality, self._conversation_id)
+        wish, _ = self._wishes.pop(note.tag, (Wish(), None))
+        conversation_id = None if note.aside else self._conversation_id
+        configuration = reply_configuration(session, wish, note.modality, conversation_id)
         response = Response(self._writer, self._new_id("resp"), note, configuration)
         self.live[note.turn] = response
         return response.open()

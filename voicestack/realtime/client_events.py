@@ -10,13 +10,16 @@ import orjson
 
 from voicestack.core.commands import AddItem, TruncateItem
 from voicestack.core.errors import PeerProtocolError
+from voicestack.core.history import Entry
 from voicestack.core.ids import ItemId
 from voicestack.core.settings import Modality, ReplyOptions
+from voicestack.core.tools import Toolbox
 from voicestack.realtime.checks import (
     Check,
     JsonObject,
     choice,
     flag,
+    listing,
     missing,
     record,
     refuse,
@@ -25,7 +28,7 @@ from voicestack.realtime.checks import (
     whole,
 )
 from voicestack.realtime.formats import AudioFormat, audio_format, check_whole_samples
-from voicestack.realtime.items import ID_CHARS, item_of
+from voicestack.realtime.items import ID_CHARS, entry_of
 from voicestack.realtime.responses import Wish
 from voicestack.realtime.session_fields import (
     ga_names,
@@ -34,6 +37,7 @@ from voicestack.realtime.session_fields import (
     prompt,
     reasoning,
     tool_choice,
+    toolbox_of,
     tools,
     voice,
 )
@@ -44,10 +48,12 @@ MAX_APPEND_BYTES = 15 * 1024 * 1024
 EVENT_ID_CHARS = 512
 MAX_OUTPUT_TOKENS = 4096
 """The API's own bound, which is what "inf" means for a reply in a session with a lower one."""
+MAX_INPUT_ITEMS = 1000
 LONGEST_EXPLAINED_CHARS = 65_536
 """Broken JSON up to this size is read again, slowly, to say what is wrong with it."""
 
 _item_id: Check = text(at_least=1, at_most=ID_CHARS)
+_reference = record({"id": _item_id}, required=("id",))
 _event_id: Check = text(at_most=EVENT_ID_CHARS)
 
 
@@ -119,7 +125,7 @@ def audio_of(event: JsonObject, form: AudioFormat) -> bytes:
 def new_item_of(event: JsonObject, event_id: str | None, new_id: Callable[[str], str]) -> AddItem:
     """The command in a `conversation.item.create`."""
     after = event.get("previous_item_id")
-    item = item_of(event.get("item"), "item", new_id)
+    item = entry_of(event.get("item"), "item", new_id)
     return AddItem(item, None if after is None else _item_id(after, "previous_item_id"), event_id)
 
 
@@ -156,14 +162,10 @@ def _metadata(value: Any, path: str) -> dict[str, str]:
     return value
 
 
-def _no_input(value: Any, path: str) -> None:
-    refuse(path, "no input of its own, as this server answers to the conversation", value)
-
-
 _RESPONSE = record(
     {
         "conversation": choice("auto", "none"),
-        "input": _no_input,
+        "input": listing(lambda entry, _: entry, at_most=MAX_INPUT_ITEMS),
         "instructions": text(),
         "output_modalities": modalities,
         "audio": record({"output": record({"format": audio_format, "voice": voice})}),
@@ -178,19 +180,13 @@ _RESPONSE = record(
 )
 
 
-def wish_of(event: JsonObject, session: SessionObject) -> Wish:
-    """What a `response.create` asks for."""
+def wish_of(event: JsonObject, session: SessionObject, new_id: Callable[[str], str]) -> Wish:
+    """What a `response.create` asks for. `new_id` names it, and its items where the client has not."""
     if session.is_transcription:
         raise PeerProtocolError(
             "A transcription session has no responses.", code="invalid_value", param="type"
         )
     asked: JsonObject = _RESPONSE(ga_names(event.get("response") or {}), "response")
-    if asked.get("conversation") == "none":
-        raise PeerProtocolError(
-            "Responses outside the conversation are not supported by this server.",
-            code="invalid_value",
-            param="response.conversation",
-        )
     output: JsonObject = asked.get("audio", {}).get("output", {})
     if (
         output.get("format", session.fields["audio"]["output"]["format"])
@@ -204,8 +200,33 @@ def wish_of(event: JsonObject, session: SessionObject) -> Wish:
         modality=modality,
         voice=name_of(output["voice"]) if "voice" in output else None,
         max_output_tokens=_reply_limit(limit, session),
+        toolbox=_toolbox(asked, session),
+        entries=_entries(asked, new_id),
+        aside=asked.get("conversation") == "none",
+        tag=new_id("wish"),
     )
     return Wish(options, limit, asked.get("metadata"))
+
+
+def _toolbox(asked: JsonObject, session: SessionObject) -> Toolbox | None:
+    if "tools" not in asked and "tool_choice" not in asked:
+        return None
+    fields = {**session.fields, **asked}
+    return toolbox_of(fields["tools"], fields["tool_choice"])
+
+
+def _entries(asked: JsonObject, new_id: Callable[[str], str]) -> tuple[Entry | ItemId, ...] | None:
+    """What the reply is to answer, an `item_reference` by its name alone."""
+    if "input" not in asked:
+        return None
+    entries: list[Entry | ItemId] = []
+    for at, value in enumerate(asked["input"]):
+        path = f"response.input[{at}]"
+        if isinstance(value, dict) and value.get("type") == "item_reference":
+            entries.append(ItemId(_reference(value, path)["id"]))
+        else:
+            entries.append(entry_of(value, path, new_id))
+    return tuple(entries)
 
 
 def _reply_limit(asked: int | str | None, session: SessionObject) -> int | None:

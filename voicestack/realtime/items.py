@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.history import Item, ItemStatus, Role
+from voicestack.core.history import CallItem, Entry, Item, ItemStatus, OutputItem, Role
 from voicestack.core.ids import ItemId
+from voicestack.core.tools import ToolCall
 from voicestack.realtime.checks import JsonObject, choice, listing, missing, record, shown, text
 
 ID_CHARS = 512
@@ -35,18 +36,54 @@ _message = record(
 )
 
 
-def item_of(value: Any, path: str, new_id: Callable[[str], str]) -> Item:
-    """The item that a client wants in the conversation; `new_id` names it when the client has not.
+_call = record(
+    {
+        "id": text(at_least=1, at_most=ID_CHARS),
+        "call_id": text(at_least=1, at_most=ID_CHARS),
+        "name": text(at_least=1, at_most=ID_CHARS),
+        "arguments": text(),
+    },
+    required=("name", "arguments"),
+)
+_output = record(
+    {
+        "id": text(at_least=1, at_most=ID_CHARS),
+        "call_id": text(at_least=1, at_most=ID_CHARS),
+        "output": text(),
+    },
+    required=("call_id", "output"),
+)
 
-    Several parts are one text, a line each.
+
+def entry_of(value: Any, path: str, new_id: Callable[[str], str]) -> Entry:
+    """The entry that a client wants in the conversation; `new_id` names it when the client has not.
 
     Raises:
-        PeerProtocolError: it is not a message made of words.
+        PeerProtocolError: it is not a message made of words, a call or a call's output.
     """
     if not isinstance(value, dict) or value.get("type") is None:
         missing(path if value is None else f"{path}.type")
-    if value["type"] != "message":
-        _refuse_type(value["type"], f"{path}.type")
+    match value["type"]:
+        case "message":
+            return _message_of(value, path, new_id)
+        case "function_call":
+            fields: JsonObject = _call(value, path)
+            call = ToolCall(fields.get("call_id") or new_id("call"), fields["name"], fields["arguments"])
+            return CallItem(ItemId(fields.get("id") or new_id("item")), call)
+        case "function_call_output":
+            fields = _output(value, path)
+            return OutputItem(ItemId(fields.get("id") or new_id("item")), fields["call_id"], fields["output"])
+        case kind:
+            what = "'message', 'function_call' and 'function_call_output'"
+            raise PeerProtocolError(
+                f"Invalid value: {shown(kind)}. Supported values are: {what}.",
+                code="invalid_value",
+                param=f"{path}.type",
+            )
+
+
+def _message_of(value: Any, path: str, new_id: Callable[[str], str]) -> Item:
+    """Several parts are one text, a line each."""
     fields: JsonObject = _message(value, path)
     role = _ROLES[fields["role"]]
     words = [_words(part, role, f"{path}.content[{at}]") for at, part in enumerate(fields["content"])]
@@ -70,12 +107,35 @@ def _words(part: Any, role: Role, path: str) -> str:
     return str(words.get(field, ""))
 
 
-def _refuse_type(value: object, path: str) -> None:
-    if value in ("function_call", "function_call_output"):
-        what = "Function calls are not supported by this server: items must be of type 'message'."
-    else:
-        what = f"Invalid value: {shown(value)}. Supported values are: 'message'."
-    raise PeerProtocolError(what, code="invalid_value", param=path)
+def wire_entry(entry: Entry, *, show_transcript: bool = True) -> JsonObject:
+    """The entry as the client sees it. `show_transcript` as in `wire_item`."""
+    match entry:
+        case Item():
+            return wire_item(entry, show_transcript=show_transcript)
+        case CallItem():
+            return wire_call(entry)
+        case OutputItem(id=item_id, call_id=call_id, output=output):
+            return {
+                "id": item_id,
+                "object": "realtime.item",
+                "type": "function_call_output",
+                "status": "completed",
+                "call_id": call_id,
+                "output": output,
+            }
+
+
+def wire_call(item: CallItem) -> JsonObject:
+    """A call as the client sees it."""
+    return {
+        "id": item.id,
+        "object": "realtime.item",
+        "type": "function_call",
+        "status": item.status,
+        "name": item.call.name,
+        "call_id": item.call.call_id,
+        "arguments": item.call.arguments,
+    }
 
 
 def wire_item(item: Item, *, status: ItemStatus | None = None, show_transcript: bool = True) -> JsonObject:

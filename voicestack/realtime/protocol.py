@@ -35,6 +35,7 @@ from voicestack.realtime.client_events import (
 )
 from voicestack.realtime.codes import error_fields
 from voicestack.realtime.formats import AudioFormat
+from voicestack.realtime.responses import Response
 from voicestack.realtime.session_object import SessionObject
 from voicestack.realtime.writer import Writer
 
@@ -225,8 +226,8 @@ class RealtimeProtocol:
         return _command(new_item_of(event, event_id, self._new_id))
 
     def _take_create(self, event: JsonObject, event_id: str | None) -> Received:
-        wish = wish_of(event, self._session)
-        for response in self._announcer.live.values():
+        wish = wish_of(event, self._session, self._new_id)
+        for response in self._in_conversation() if not wish.options.aside else ():
             raise PeerProtocolError(
                 f"Conversation already has an active response in progress: {response.id}. "
                 "Wait until the response is finished before creating a new one.",
@@ -236,14 +237,20 @@ class RealtimeProtocol:
         return _command(CreateReply(wish.options, event_id))
 
     def _take_cancel(self, event: JsonObject, event_id: str | None) -> Received:
-        wanted = response_id_of(event)
-        live = [response.id for response in self._announcer.live.values()]
-        if (wanted is not None and wanted not in live) or not (live or self._announcer.is_expecting):
+        wanted, live = response_id_of(event), self._announcer.live
+        named = [turn for turn, response in live.items() if response.id == wanted]
+        if named and live[named[0]].aside:
+            return _command(CancelReply(named[0], event_id))
+        is_there = bool(named) if wanted else bool(self._in_conversation() or self._announcer.is_expecting)
+        if not is_there:
             raise PeerProtocolError(
                 "Cancellation failed: no active response found", code="response_cancel_not_active"
             )
-        self._announcer.expect(None)
-        return _command(CancelReply(event_id))
+        self._announcer.expect_none()
+        return _command(CancelReply(None, event_id))
+
+    def _in_conversation(self) -> list[Response]:
+        return [response for response in self._announcer.live.values() if not response.aside]
 
     def _refuse_type(self, kind: object) -> None:
         if kind == "output_audio_buffer.clear":

@@ -5,13 +5,21 @@ from typing import Any, Literal
 
 from voicestack.core.history import ItemStatus
 from voicestack.core.ids import ItemId
-from voicestack.core.notes import ReplyEnded, ReplyStarted, Usage
+from voicestack.core.notes import (
+    CallEnded,
+    CallStarted,
+    CallWritten,
+    MessageStarted,
+    ReplyEnded,
+    ReplyStarted,
+    Usage,
+)
 from voicestack.core.settings import Modality, ReplyOptions
 from voicestack.realtime.checks import JsonObject
 from voicestack.realtime.codes import brief_error_fields
-from voicestack.realtime.items import wire_message
+from voicestack.realtime.outputs import CallOutput, MessageOutput, Output
 from voicestack.realtime.session_object import SessionObject
-from voicestack.realtime.writer import Writer, audio_head
+from voicestack.realtime.writer import Writer
 
 AUDIO_TOKEN_MS = 50
 """Agent audio per token, as the API bills it."""
@@ -30,7 +38,7 @@ class Wish:
 
 
 def reply_configuration(
-    session: SessionObject, wish: Wish, modality: Modality, conversation_id: str
+    session: SessionObject, wish: Wish, modality: Modality, conversation_id: str | None
 ) -> JsonObject:
     """The part of a response object that is known before the reply begins."""
     output = session.fields["audio"]["output"]
@@ -53,79 +61,70 @@ class Response:
         configuration: From `reply_configuration`.
     """
 
-    def __init__(self, writer: Writer, response_id: str, started: ReplyStarted, configuration: JsonObject):
+    def __init__(
+        self, writer: Writer, response_id: str, started: ReplyStarted, configuration: JsonObject
+    ) -> None:
         self.id = response_id
+        self.aside = started.aside
         self._writer = writer
-        self._started = started
+        self._modality = started.modality
         self._configuration = configuration
-        self._spoken = started.modality == "audio"
-        self._texts: list[str] = []
-        self._part_place = {**self._item_place, "content_index": 0}
-        self._audio_head = audio_head("response.output_audio.delta", **self._part_place)
-        self._delta_kind = "response.output_audio_transcript" if self._spoken else "response.output_text"
-
-    @property
-    def _item_place(self) -> JsonObject:
-        return {"response_id": self.id, "item_id": self._started.item_id, "output_index": 0}
+        self._message: MessageOutput | None = None
+        self._calls: dict[ItemId, CallOutput] = {}
+        self._outputs: list[Output] = []
 
     def open(self) -> list[bytes]:
-        """The frames that announce the reply and its item."""
-        event, item = self._writer.event, self._item("in_progress", [])
-        return [
-            event("response.created", response=self._object("in_progress")),
-            event("response.output_item.added", response_id=self.id, output_index=0, item=item),
-            event("conversation.item.added", previous_item_id=self._started.previous_item_id, item=item),
-            event("response.content_part.added", **self._part_place, part=self._part("")),
-        ]
+        """The frame that announces the reply."""
+        return [self._writer.event("response.created", response=self._object("in_progress", []))]
+
+    def begin_message(self, started: MessageStarted) -> list[bytes]:
+        """The frames that announce what it says, the first time."""
+        if self._message is not None:
+            return []
+        self._message = MessageOutput(
+            self._writer, self.id, len(self._outputs), started, self._modality, aside=self.aside
+        )
+        self._outputs.append(self._message)
+        return self._message.open()
 
     def say(self, data: bytes, text: str) -> list[bytes]:
-        """The frames for a piece of the reply. `data` is audio as on the wire, unused in a text reply."""
-        frames = []
-        if data and self._spoken:
-            frames.append(self._writer.audio_event(self._audio_head, data))
-        if text:
-            self._texts.append(text)
-            frames.append(self._writer.event(f"{self._delta_kind}.delta", **self._part_place, delta=text))
-        return frames
+        """The frames for a piece of it. `data` is audio as on the wire, unused in a written reply."""
+        return self._message.say(data, text) if self._message else []
+
+    def call(self, note: CallStarted | CallWritten | CallEnded) -> list[bytes]:
+        """The frames for what happens to one of its calls."""
+        match note:
+            case CallStarted(item=item) if item.id not in self._calls:
+                output = CallOutput(self._writer, self.id, len(self._outputs), note, aside=self.aside)
+                self._outputs.append(output)
+                self._calls[item.id] = output
+                return output.open()
+            case CallWritten(item_id=item_id, arguments=arguments) if item_id in self._calls:
+                return self._calls[item_id].write(arguments)
+            case CallEnded(item=item) if item.id in self._calls:
+                return self._calls[item.id].close(item.status)
+            case _:
+                return []
 
     def close(self, ended: ReplyEnded) -> list[bytes]:
-        """The frames that end the reply, whatever ended it.
-
-        All of them say what was sent in deltas and nothing else, also where the session has cut the item to
-        what was heard.
-        """
-        event, said = self._writer.event, "".join(self._texts)
+        """The frames that end the reply, whatever ended it."""
         status: ItemStatus = "completed" if ended.status == "completed" else "incomplete"
-        words = "transcript" if self._spoken else "text"
-        item = self._item(status, [{"type": f"output_{self._started.modality}", words: said}])
-        previous = self._started.previous_item_id
-        frames = [event("response.output_audio.done", **self._part_place)] if self._spoken else []
+        frames = self._message.close(status) if self._message else []
+        frames += [frame for call in self._calls.values() for frame in call.close("incomplete")]
+        output = [one.item for one in self._outputs]
         return [
             *frames,
-            event(f"{self._delta_kind}.done", **self._part_place, **{words: said}),
-            event("response.content_part.done", **self._part_place, part=self._part(said)),
-            event("conversation.item.done", previous_item_id=previous, item=item),
-            event("response.output_item.done", response_id=self.id, output_index=0, item=item),
-            event("response.done", response=self._object(ended.status, [item], ended)),
-            event("rate_limits.updated", rate_limits=[]),  # there are none
+            self._writer.event("response.done", response=self._object(ended.status, output, ended)),
+            self._writer.event("rate_limits.updated", rate_limits=[]),  # there are none
         ]
 
-    def _part(self, said: str) -> JsonObject:
-        kind = self._started.modality  # without "output_" here: the API says it both ways
-        return {"type": kind, "transcript" if self._spoken else "text": said}
-
-    def _item(self, status: ItemStatus, content: list[JsonObject]) -> JsonObject:
-        return wire_message(ItemId(self._started.item_id), "agent", status, content)
-
-    def _object(
-        self, status: str, output: list[JsonObject] | None = None, ended: ReplyEnded | None = None
-    ) -> JsonObject:
+    def _object(self, status: str, output: list[JsonObject], ended: ReplyEnded | None = None) -> JsonObject:
         return {
             "object": "realtime.response",
             "id": self.id,
             "status": status,
             "status_details": status_details(ended) if ended else None,
-            "output": output or [],
+            "output": output,
             **self._configuration,
             "usage": usage_object(ended.usage) if ended else None,
         }

@@ -4,9 +4,10 @@ Every field of the Realtime API's session is listed once, with what it may hold.
 moved to their GA place first, where the client has not used the GA name too.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from voicestack.core.errors import PeerProtocolError
+from voicestack.core.tools import Tool, Toolbox, ToolChoice
 from voicestack.realtime.checks import (
     Check,
     JsonObject,
@@ -76,6 +77,17 @@ def _tool(value: Any, path: str) -> JsonObject:
             "MCP tools are not supported by this server.", code="invalid_value", param=f"{path}.type"
         )
     return {"type": kind, **_function(value, path)}
+
+
+def toolbox_of(wire_tools: list[JsonObject], wire_choice: str | JsonObject) -> Toolbox:
+    """The value of checked `tools` and `tool_choice`."""
+    offered = tuple(
+        Tool(tool["name"], tool.get("description", ""), tool.get("parameters") or {}) for tool in wire_tools
+    )
+    if isinstance(wire_choice, str):
+        mode: Literal["auto", "none", "required"] = wire_choice  # type: ignore[assignment]  # it is checked
+        return Toolbox(offered, ToolChoice(mode))
+    return Toolbox(offered, ToolChoice("required", wire_choice["name"]))
 
 
 def _no_prompt(value: Any, path: str) -> None:

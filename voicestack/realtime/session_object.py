@@ -11,7 +11,7 @@ from voicestack.core.ids import SessionId
 from voicestack.core.settings import Modality, ServerVad, SessionSettings
 from voicestack.realtime.checks import JsonObject
 from voicestack.realtime.formats import AudioFormat, format_of, wire_format
-from voicestack.realtime.session_fields import SESSION_UPDATE, ga_names
+from voicestack.realtime.session_fields import SESSION_UPDATE, ga_names, toolbox_of
 
 EAGERNESS_SCALE = {"low": 1.6, "medium": 1.0, "auto": 1.0, "high": 0.6}
 """`semantic_vad` is served by silence: the server's own duration, stretched for a patient agent."""
@@ -133,6 +133,7 @@ class SessionObject:
             max_output_tokens=None if limit == "inf" else limit,
             show_transcripts=self.shows_transcripts,
             language=transcription.get("language") or self.defaults.language,
+            toolbox=toolbox_of(fields["tools"], fields["tool_choice"]),
         )
 
     def _vad(self, detection: JsonObject | None) -> ServerVad | None:
@@ -142,15 +143,18 @@ class SessionObject:
         if detection["type"] == "semantic_vad":
             threshold, padding_ms = own.threshold, own.prefix_padding_ms
             silence_ms = round(own.silence_duration_ms * EAGERNESS_SCALE[detection["eagerness"]])
+            idle_timeout_ms = None
         else:
             threshold, padding_ms = detection["threshold"], detection["prefix_padding_ms"]
             silence_ms = detection["silence_duration_ms"]
+            idle_timeout_ms = detection["idle_timeout_ms"]
         return ServerVad(
             threshold=threshold,
             prefix_padding_ms=padding_ms,
             silence_duration_ms=silence_ms,
             create_response=detection["create_response"] and not self.is_transcription,
             interrupt_response=detection["interrupt_response"],
+            idle_timeout_ms=None if self.is_transcription else idle_timeout_ms,
         )
 
 

@@ -15,7 +15,7 @@ from voicestack.core.commands import (
     TruncateItem,
 )
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.history import Item
+from voicestack.core.history import Entry, History, Item, OutputItem
 from voicestack.core.ids import ItemId
 from voicestack.core.notes import (
     AudioCleared,
@@ -54,17 +54,18 @@ def obey(session: "Session", command: Command) -> None:
         case AddItem():
             _add(session, command)
         case DeleteItem(item_id=item_id):
-            _item(session, item_id, "item_delete_invalid_item_id")
+            entry_named(session.history, item_id, "item_delete_invalid_item_id")
             session.history.remove(item_id)
             session.tell(ItemDeleted(item_id))
         case RetrieveItem(item_id=item_id):
-            session.tell(ItemRetrieved(_item(session, item_id, "item_retrieve_invalid_item_id")))
+            code = "item_retrieve_invalid_item_id"
+            session.tell(ItemRetrieved(entry_named(session.history, item_id, code)))
         case TruncateItem():
             _truncate(session, command)
         case CreateReply(options=options):
             session.request_reply(options)
-        case CancelReply():
-            session.cancel_reply()
+        case CancelReply(turn=turn):
+            session.cancel_reply(turn)
 
 
 def _commit(session: "Session") -> None:
@@ -83,6 +84,12 @@ def _add(session: "Session", command: AddItem) -> None:
         raise PeerProtocolError(
             f"Item with id '{command.item.id}' already exists.", code="invalid_value", param="item.id"
         )
+    if isinstance(command.item, OutputItem) and not session.history.has_call(command.item.call_id):
+        raise PeerProtocolError(
+            f"Tool call ID '{command.item.call_id}' not found in conversation.",
+            code="invalid_tool_call_id",
+            param="item.call_id",
+        )
     try:
         previous = session.history.add(command.item, command.after)
     except KeyError:
@@ -90,12 +97,13 @@ def _add(session: "Session", command: AddItem) -> None:
             f"There is no item '{command.after}'.", code="invalid_value", param="previous_item_id"
         ) from None
     session.tell(ItemAdded(command.item, previous))
+    session.prime()
 
 
 def _truncate(session: "Session", command: TruncateItem) -> None:
-    item = _item(session, command.item_id, "item_truncate_invalid_item_id")
+    item = entry_named(session.history, command.item_id, "item_truncate_invalid_item_id")
     spoken_ms = session.history.spoken_ms(item.id)
-    if item.role != "agent" or not item.spoken or spoken_ms is None:
+    if not isinstance(item, Item) or item.role != "agent" or not item.spoken or spoken_ms is None:
         raise PeerProtocolError("Only model output audio messages can be truncated", code="invalid_value")
     if command.audio_end_ms > spoken_ms + TRUNCATE_SLACK_MS:
         raise PeerProtocolError(
@@ -107,8 +115,13 @@ def _truncate(session: "Session", command: TruncateItem) -> None:
     session.tell(ItemTruncated(item.id, command.audio_end_ms))
 
 
-def _item(session: "Session", item_id: ItemId, code: str) -> Item:
-    item = session.history.get(item_id)
-    if item is None:
+def entry_named(history: History, item_id: ItemId, code: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        PeerProtocolError: with this code: there is none.
+    """
+    entry = history.get(item_id)
+    if entry is None:
         raise PeerProtocolError(f"There is no item '{item_id}'.", code=code, param="item_id")
-    return item
+    return entry

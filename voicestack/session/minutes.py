@@ -5,11 +5,15 @@ from dataclasses import replace
 
 from voicestack.core.audio import EAR_RATE_HZ, SpokenFrame, samples_to_ms
 from voicestack.core.errors import StageError
-from voicestack.core.history import History, Item, ItemStatus
+from voicestack.core.history import CallItem, History, Item, ItemStatus
 from voicestack.core.ids import ItemId, UtteranceId
 from voicestack.core.notes import (
     AudioCommitted,
+    CallEnded,
+    CallStarted,
+    CallWritten,
     ItemAdded,
+    MessageStarted,
     Note,
     ReplyEnded,
     ReplyReason,
@@ -17,10 +21,12 @@ from voicestack.core.notes import (
     ReplyStatus,
     UserHearing,
     UserSaid,
+    UserSilent,
     UserStarted,
     UserStopped,
     UserUnheard,
 )
+from voicestack.core.tools import CallDelta, ToolCall
 from voicestack.session.mouth import LiveReply
 
 
@@ -32,6 +38,7 @@ class Minutes:
         tell: Reaches the peer.
         new_id: Names items.
         tts_rate_hz: Sample rate of the agent's audio.
+        aside: The history is not the conversation's.
     """
 
     def __init__(
@@ -40,9 +47,12 @@ class Minutes:
         tell: Callable[[Note], None],
         new_id: Callable[[str], str],
         tts_rate_hz: int,
+        *,
+        aside: bool = False,
     ) -> None:
         self._history, self._tell, self._new_id = history, tell, new_id
         self._tts_rate_hz = tts_rate_hz
+        self._aside = aside
         self._items: dict[UtteranceId, ItemId] = {}
 
     def user_started(self, utterance: UtteranceId, start_sample: int) -> None:
@@ -73,11 +83,53 @@ class Minutes:
             self._history.say(item_id, text)
         self._tell(UserSaid(item_id, text, samples_to_ms(n_samples, EAR_RATE_HZ)))
 
+    def user_silent(self, start_sample: int, end_sample: int) -> None:
+        """The user said nothing: an item without words."""
+        item = Item(ItemId(self._new_id("item")), "user", "", spoken=True)
+        start_ms, end_ms = (samples_to_ms(n, EAR_RATE_HZ) for n in (start_sample, end_sample))
+        self._tell(UserSilent(item.id, start_ms, end_ms))
+        previous = self._history.add(item)
+        self._tell(AudioCommitted(item.id, previous))
+        self._tell(ItemAdded(item, previous))
+
     def agent_started(self, live: LiveReply) -> None:
-        """The reply is committed: it becomes an item that fills while it is played."""
+        """The reply is committed."""
+        self._tell(ReplyStarted(live.turn, live.modality, live.tag, self._aside))
+
+    def agent_speaks(self, live: LiveReply) -> None:
+        """The reply says something: it gets an item, if it has none, that fills while it is played."""
+        if live.announced:
+            return
+        live.announced = True
         spoken = live.modality == "audio"
         previous = self._history.add(Item(live.item_id, "agent", "", spoken=spoken, status="in_progress"))
-        self._tell(ReplyStarted(live.turn, live.item_id, previous, live.modality))
+        self._tell(MessageStarted(live.turn, live.item_id, previous))
+
+    def agent_calls(self, live: LiveReply, delta: CallDelta | None) -> None:
+        """More of a call was written; None when there is nothing more to write."""
+        for index, item in live.calls.items():
+            if item.status == "in_progress" and (delta is None or index < delta.index):
+                self._end_call(live, index, "completed")
+        if delta is None:
+            return
+        if live.outcome.has_text:  # what is said comes before what is called, however late it is heard
+            self.agent_speaks(live)
+        if delta.index not in live.calls:
+            item = CallItem(
+                ItemId(self._new_id("item")), ToolCall(delta.call_id, delta.name), status="in_progress"
+            )
+            live.calls[delta.index] = item
+            self._tell(CallStarted(live.turn, item, self._history.add(item)))
+        item = live.calls[delta.index]
+        if delta.arguments:
+            call = replace(item.call, arguments=item.call.arguments + delta.arguments)
+            live.calls[delta.index] = replace(item, call=call)
+            self._tell(CallWritten(live.turn, item.id, delta.arguments))
+
+    def _end_call(self, live: LiveReply, index: int, status: ItemStatus) -> None:
+        item = live.calls[index] = replace(live.calls[index], status=status)
+        self._history.write(item)
+        self._tell(CallEnded(live.turn, item))
 
     def agent_says(self, live: LiveReply, frame: SpokenFrame) -> None:
         """A frame left for the peer."""
@@ -102,11 +154,14 @@ class Minutes:
             self._end(live, "completed", None)
 
     def _end(self, live: LiveReply, status: ReplyStatus, reason: ReplyReason | None) -> None:
-        item = self._history.get(live.item_id)
+        for index, call in live.calls.items():
+            if call.status == "in_progress":
+                self._end_call(live, index, "incomplete")
+        item = self._history.message(live.item_id)
         if item is not None:
             end: ItemStatus = "completed" if status == "completed" else "incomplete"
             item = self._history.say(live.item_id, item.text or "", status=end)
-        else:  # the peer deleted it meanwhile
+        elif live.announced:  # the peer deleted it meanwhile
             item = Item(live.item_id, "agent", "", spoken=live.modality == "audio", status="incomplete")
         usage = live.outcome.usage
         usage = replace(

@@ -9,9 +9,11 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import SpokenFrame
 from voicestack.core.errors import StageError
+from voicestack.core.history import CallItem
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import Mark
 from voicestack.core.settings import Modality
+from voicestack.core.tools import CallDelta
 from voicestack.ports import Llm, LlmRequest, SpeechRequest, Tts
 from voicestack.session.playout import Playout
 from voicestack.session.reply import Line, Outcome, speak_phrase, speak_reply, write_reply
@@ -19,16 +21,37 @@ from voicestack.session.reply import Line, Outcome, speak_phrase, speak_reply, w
 
 @dataclass(slots=True)
 class LiveReply:
-    """The reply that is being made. It becomes part of the conversation when it is committed."""
+    """The reply that is being made. It becomes part of the conversation when it is committed.
+
+    Attributes:
+        turn: Its name.
+        item_id: The message that it fills, if it says anything.
+        modality: Spoken or written.
+        voice: How it is spoken.
+        request: What the LLM is asked.
+        tag: See `ReplyStarted`.
+        outcome: What is known of the text.
+        committed: Whether it may be heard.
+        announced: Whether the peer knows of the message.
+        n_frames: Frames that have left for the peer.
+        calls: The calls that the peer knows of, by their place in the LLM's answer.
+        early_calls: What was written of calls while this was a draft.
+        task: The work on it.
+        error: Why it broke off.
+    """
 
     turn: TurnId
     item_id: ItemId
     modality: Modality
     voice: SpeechRequest
     request: LlmRequest
+    tag: str = ""
     outcome: Outcome = field(default_factory=Outcome)
     committed: bool = False
+    announced: bool = False
     n_frames: int = 0
+    calls: dict[int, CallItem] = field(default_factory=dict)
+    early_calls: list[CallDelta | None] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
     error: StageError | None = None
 
@@ -38,6 +61,10 @@ class Speaker(Protocol):
 
     def on_frame(self, live: LiveReply, frame: SpokenFrame) -> None:
         """The frame is due: let the peer have it."""
+        ...
+
+    def on_call(self, live: LiveReply, delta: CallDelta | None) -> None:
+        """More of a call was written; None when all calls are complete."""
         ...
 
     def on_said(self, live: LiveReply) -> None:
@@ -81,7 +108,7 @@ class Mouth:
         self._playout = Playout(
             clock, self._send, rate_hz=tts.rate_hz, lead_ms=lead_ms, queue_ms=queue_ms, on_sent=on_sent
         )
-        self._line = Line(llm, tts, self._playout, stamp)
+        self._line = Line(llm, tts, self._playout, stamp, self._on_call)
         self.live: LiveReply | None = None
 
     @property
@@ -103,6 +130,7 @@ class Mouth:
     def retry(self, live: LiveReply) -> None:
         """Begin the reply, of which nothing was heard, once more."""
         live.outcome, live.error = Outcome(), None
+        live.early_calls.clear()
         self.start(live)
         self.open(live)
 
@@ -150,6 +178,11 @@ class Mouth:
     def _said(self, live: LiveReply) -> None:
         self.live = None
         self._speaker.on_said(live)
+
+    def _on_call(self, turn: TurnId, delta: CallDelta | None) -> None:
+        live = self.live
+        if live is not None and live.turn == turn:
+            self._speaker.on_call(live, delta)
 
     def _send(self, turn: TurnId, frame: SpokenFrame) -> None:
         live = self.live

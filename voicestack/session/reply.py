@@ -12,6 +12,7 @@ from voicestack.core.ids import TurnId
 from voicestack.core.marks import Mark
 from voicestack.core.notes import Usage
 from voicestack.core.phrases import Phrases, speakable
+from voicestack.core.tools import CallDelta
 from voicestack.ports import Llm, LlmDelta, LlmRequest, SpeechRequest, Tts
 from voicestack.session.playout import Playout
 
@@ -27,16 +28,21 @@ class Outcome:
     truncated: bool = False
     usage: Usage = field(default_factory=Usage)
     n_deltas: int = 0
+    has_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The way from a session's engines to its peer."""
+    """The way from a session's engines to its peer.
+
+    `on_call` is told what the LLM writes of its calls, and with None that it has written all it will.
+    """
 
     llm: Llm
     tts: Tts
     playout: Playout
     stamp: Callable[[TurnId, Mark], None]
+    on_call: Callable[[TurnId, CallDelta | None], None]
 
 
 async def speak_reply(line: Line, request: LlmRequest, voice: SpeechRequest, outcome: Outcome) -> None:
@@ -89,9 +95,15 @@ async def _texts(
         if delta.text:
             line.stamp(turn, Mark.LLM_FIRST_TOKEN)
             outcome.n_deltas += 1
+            outcome.has_text = True
             yield delta.text
+        if delta.call is not None:
+            line.stamp(turn, Mark.LLM_FIRST_TOKEN)
+            outcome.n_deltas += 1
+            line.on_call(turn, delta.call)
         outcome.truncated = outcome.truncated or delta.truncated
         outcome.usage = delta.usage or outcome.usage
+    line.on_call(turn, None)
 
 
 async def _phrases(texts: AsyncIterator[str]) -> AsyncGenerator[str, None]:

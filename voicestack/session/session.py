@@ -10,15 +10,18 @@ from dataclasses import replace
 
 from voicestack.aio.clock import Clock, Timer
 from voicestack.aio.scope import Scope
-from voicestack.core.audio import AudioFrame, SpokenFrame
+from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, SpokenFrame, ms_to_samples
 from voicestack.core.commands import Command
 from voicestack.core.errors import PeerProtocolError, StageError
-from voicestack.core.history import History, Message, fit_context
+from voicestack.core.history import History, Item
 from voicestack.core.ids import ItemId, SessionId, TurnId, UtteranceId
 from voicestack.core.marks import Mark
 from voicestack.core.notes import Note, Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
-from voicestack.ports import LlmRequest, Observer, SpeechRequest, TransportSession
+from voicestack.core.tools import CallDelta
+from voicestack.ports import Observer, TransportSession
+from voicestack.session.asides import Asides
+from voicestack.session.brief import Brief
 from voicestack.session.desk import obey
 from voicestack.session.ears import Ears, SpeechEvent
 from voicestack.session.ledger import Ledger
@@ -27,8 +30,7 @@ from voicestack.session.mouth import LiveReply, Mouth
 from voicestack.session.primer import Primer
 from voicestack.session.recorder import Recorder
 from voicestack.session.tuning import Engines, Tuning
-from voicestack.turn import events
-from voicestack.turn.actions import Action, Apologise, CommitReply, RetryReply, StartReply, StopReply
+from voicestack.turn import actions, events
 from voicestack.turn.events import StopReason
 from voicestack.turn.machine import step
 from voicestack.turn.state import Progress, State
@@ -75,8 +77,10 @@ class Session:
             on_sent=observer.playout_sent,
         )
         self._primer = Primer(engines.llm, self.scope)
+        self._brief = Brief(session_id, self.history, tuning.context_tokens, new_id)
         self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing)
         self._minutes = Minutes(self.history, self.tell, new_id, engines.tts.rate_hz)
+        self._asides = Asides(engines, tuning, clock, self.scope, transport, new_id)
         self._next_options = ReplyOptions()
         self._timer: Timer | None = None
 
@@ -98,6 +102,7 @@ class Session:
     def _close(self) -> None:
         self.ears.close()
         self._mouth.close()
+        self._asides.close()
         if self._timer is not None:
             self._timer.cancel()
         self._engines.llm.release(self.id)
@@ -107,16 +112,11 @@ class Session:
     def configure(self, settings: SessionSettings) -> None:
         """Go on with these settings."""
         self.settings = settings
-        detection = settings.turn_detection
-        self._policy = replace(
-            self._tuning.policy,
-            create_reply=detection is not None and detection.create_response,
-            interrupt_reply=detection is not None and detection.interrupt_response,
-        )
+        self._policy = self._tuning.policy.detecting(settings.turn_detection)
         if self._recorder is not None:
             self._recorder.policy(self._policy)
-        self.ears.configure(detection)
-        self._prime()
+        self.ears.configure(settings.turn_detection)
+        self.prime()
 
     def queued_ms(self) -> dict[str, float]:
         """Audio in the two queues: for the recogniser, and for the peer."""
@@ -154,7 +154,7 @@ class Session:
     def on_partial(self, utterance: UtteranceId, text: str) -> None:
         """Called by the ears: words that may still change; enough to warm the LLM with."""
         self._minutes.user_hearing(utterance, text)
-        self._prime(text)
+        self.prime(text)
 
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
         """Called by the ears: this utterance will have no words."""
@@ -167,8 +167,13 @@ class Session:
         """The peer wants a reply now.
 
         Raises:
-            PeerProtocolError: one is being given already.
+            PeerProtocolError: one is being given already, or it is to answer to an item that does not exist.
         """
+        entries = self._brief.entries(options)
+        if options.aside:
+            turn = self._asides.next_turn()
+            self._asides.start(self._brief.reply(turn, self.settings, options, entries))
+            return
         live = self._mouth.live
         if live is not None and live.committed:
             raise PeerProtocolError(
@@ -176,15 +181,17 @@ class Session:
                 f"turn {live.turn}. Wait until the response is finished before creating a new one.",
                 code="conversation_already_has_active_response",
             )
-        self._next_options = options
+        self._next_options = options if options.entries is None else replace(options, entries=entries)
         self._feed(events.ReplyRequested(self._clock.now_ns()))
 
-    def cancel_reply(self) -> None:
-        """The peer does not want the reply any more.
+    def cancel_reply(self, turn: TurnId | None) -> None:
+        """The peer does not want the reply any more; None is the one in the conversation.
 
         Raises:
-            PeerProtocolError: none is being given.
+            PeerProtocolError: it is not being given.
         """
+        if turn is not None and self._asides.cancel(turn):
+            return
         reply = self._state.reply
         if (reply is None or reply.progress is Progress.DRAFT) and not self._state.asked:
             raise PeerProtocolError(
@@ -200,25 +207,27 @@ class Session:
 
     def _feed(self, event: events.Event) -> None:
         """Decide and act, with no await in between."""
-        self._state, actions = step(self._state, event, self._policy)
-        for action in actions:
+        self._state, decided = step(self._state, event, self._policy)
+        for action in decided:
             self._act(action)
         self._arm_timer()
         if self._recorder is not None:  # last: a slow disk must not delay a flush
-            self._recorder.step(event, actions)
+            self._recorder.step(event, decided)
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: actions.Action) -> None:
         match action:
-            case StartReply(turn=turn, words=words, draft=draft):
+            case actions.StartReply(turn=turn, words=words, draft=draft):
                 self._start(turn, words, draft=draft)
-            case CommitReply(turn=turn):
+            case actions.NoteSilence():
+                self._note_silence()
+            case actions.CommitReply(turn=turn):
                 self._observer.draft_ended(won=True)
                 self._commit(self._live(turn))
-            case StopReply(turn=turn, reason=reason):
+            case actions.StopReply(turn=turn, reason=reason):
                 self._stop(self._live(turn), reason)
-            case RetryReply(turn=turn):
+            case actions.RetryReply(turn=turn):
                 self._mouth.retry(self._live(turn))
-            case Apologise(turn=turn):
+            case actions.Apologise(turn=turn):
                 self._mouth.apologise(self._live(turn), self._tuning.apology)
 
     def _live(self, turn: TurnId) -> LiveReply:
@@ -232,20 +241,8 @@ class Session:
         options = ReplyOptions()
         if not draft:
             options, self._next_options = self._next_options, options
-        instructions = self.settings.instructions if options.instructions is None else options.instructions
-        live = LiveReply(
-            turn,
-            ItemId(self.new_id("item")),
-            options.modality or self.settings.modality,
-            SpeechRequest("", options.voice or self.settings.voice, self.settings.speed),
-            LlmRequest(
-                session=self.id,
-                turn=turn,
-                messages=self._context(instructions, words if draft else ""),
-                max_tokens=options.max_output_tokens or self.settings.max_output_tokens,
-                draft=draft,
-            ),
-        )
+        entries, unfinished = self._brief.entries(options), words if draft else ""
+        live = self._brief.reply(turn, self.settings, options, entries, unfinished, draft=draft)
         self._primer.cancel()
         self._ledger.begin(turn, draft=draft)
         self._mouth.start(live)
@@ -257,6 +254,16 @@ class Session:
         self._ledger.commit(live.turn)
         self._minutes.agent_started(live)
         self._mouth.open(live)
+        early, live.early_calls = live.early_calls, []
+        for delta in early:
+            self.on_call(live, delta)
+
+    def _note_silence(self) -> None:
+        """The user has been asked, by a silence, and says nothing: the reply that follows is about that."""
+        n_idle = ms_to_samples((self._policy.idle_ns or 0) / 1e6, EAR_RATE_HZ)
+        self._minutes.user_silent(max(0, self.ears.n_samples - n_idle), self.ears.n_samples)
+        prompt = Item(ItemId(""), "user", self._tuning.idle_prompt)
+        self._next_options = ReplyOptions(entries=(*self.history, prompt))
 
     def _stop(self, live: LiveReply, reason: StopReason) -> None:
         """Silence first, then clean up."""
@@ -293,18 +300,33 @@ class Session:
 
     def on_frame(self, live: LiveReply, frame: SpokenFrame) -> None:
         """Called by the mouth when a frame is due."""
+        self._minutes.agent_speaks(live)
         self._stamp(live.turn, Mark.FIRST_SENT)
         self._transport.play(live.turn, frame)
         self._minutes.agent_says(live, frame)
+        if len(frame.pcm):
+            self._reached(live)
+
+    def on_call(self, live: LiveReply, delta: CallDelta | None) -> None:
+        """Called by the mouth when more of a call was written. Nothing of a draft's calls is seen."""
+        if not live.committed:
+            live.early_calls.append(delta)
+            return
+        self._minutes.agent_calls(live, delta)
+        if delta is not None:
+            self._reached(live)
+
+    def _reached(self, live: LiveReply) -> None:
+        """Something of the reply has reached the peer: it cannot be begun again."""
         reply = self._state.reply
-        if len(frame.pcm) and reply is not None and reply.progress is Progress.THINKING:
+        if reply is not None and reply.progress is Progress.THINKING:
             self._feed(events.ReplyAudible(self._clock.now_ns(), live.turn))
 
     def on_said(self, live: LiveReply) -> None:
         """Called by the mouth when the reply has been played."""
         self._minutes.agent_said(live)
         self._measure(live, interrupted=False)
-        self._prime()
+        self.prime()
         self._feed(events.ReplyEnded(self._clock.now_ns(), live.turn))
 
     def on_failed(self, live: LiveReply, error: StageError) -> None:
@@ -316,12 +338,7 @@ class Session:
     def _stamp(self, turn: TurnId, mark: Mark) -> None:
         self._ledger.stamp(turn, mark, self._clock.now_ns())
 
-    def _prime(self, unfinished: str = "") -> None:
+    def prime(self, unfinished: str = "") -> None:
         """Let the LLM read what is known of its next prompt, unless it is busy with a reply."""
         if self._tuning.prime and self._mouth.live is None:
-            messages = self._context(self.settings.instructions, unfinished)
-            self._primer.prime(LlmRequest(self.id, self._state.turn, messages, draft=True))
-
-    def _context(self, instructions: str, unfinished: str) -> tuple[Message, ...]:
-        """What the LLM is given: the conversation as heard, as far as it fits."""
-        return fit_context(self.history.messages(instructions, unfinished), self._tuning.context_tokens)
+            self._primer.prime(self._brief.prime(self._state.turn, self.settings, unfinished))

@@ -29,6 +29,7 @@ class Tuning:
         context_tokens: What the LLM can be given; older parts of the conversation are left out.
         prime: Compute the prompt's KV while the user speaks.
         apology: Said when a reply cannot be finished.
+        idle_prompt: What the LLM is told, as if the user had said it, when the user says nothing.
     """
 
     policy: Policy = Policy()
@@ -38,3 +39,4 @@ class Tuning:
     context_tokens: int = 2048
     prime: bool = True
     apology: str = "Sorry, I lost my train of thought. Could you say that again?"
+    idle_prompt: str = "(I have said nothing for a while. Ask me, in a few words, whether I am still there.)"

@@ -40,7 +40,7 @@ class RealtimeTransport:
         self._tts_rate_hz = tts_rate_hz
         self._n_samples = 0
         self._ear = _Ear(protocol.input_format)
-        self._lips: _Lips | None = None
+        self._lips: dict[TurnId, _Lips] = {}
         self._sink: Callable[[AudioFrame | Command], None] | None = None
         self._backlog: deque[Command | InputAudio] = deque()
         self._timer: Timer | None = None
@@ -68,17 +68,20 @@ class RealtimeTransport:
 
     def tell(self, note: Note) -> None:
         """See `ports.TransportSession`."""
-        if isinstance(note, ReplyEnded) and self._lips is not None and note.status == "completed":
-            self._peer.send(self._protocol.audio(note.turn, self._lips.rest(), ""))
+        if isinstance(note, ReplyEnded):
+            lips = self._lips.pop(note.turn, None)
+            if lips is not None and note.status == "completed":
+                self._peer.send(self._protocol.audio(note.turn, lips.rest(), ""))
         self._peer.send(self._protocol.tell(note))
 
     def play(self, turn: TurnId, frame: SpokenFrame) -> None:
         """See `ports.TransportSession`."""
         data = b""
         if len(frame.pcm):
-            if self._lips is None or self._lips.turn != turn:
-                self._lips = _Lips(turn, self._tts_rate_hz, self._protocol.output_format)
-            data = self._lips.encode(frame.pcm)
+            lips = self._lips.get(turn)
+            if lips is None:
+                lips = self._lips[turn] = _Lips(self._tts_rate_hz, self._protocol.output_format)
+            data = lips.encode(frame.pcm)
         self._peer.send(self._protocol.audio(turn, data, frame.text))
 
     def flush(self) -> None:
@@ -158,8 +161,7 @@ class _Ear:
 class _Lips:
     """From the TTS to the client's format, for one reply."""
 
-    def __init__(self, turn: TurnId, tts_rate_hz: int, audio_format: AudioFormat) -> None:
-        self.turn = turn
+    def __init__(self, tts_rate_hz: int, audio_format: AudioFormat) -> None:
         self._kind = audio_format.kind
         self._resampler = Resampler(tts_rate_hz, audio_format.rate_hz)
 

@@ -21,6 +21,11 @@ class StartReply:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteSilence:
+    """The user has said nothing for long enough: write that down. The `StartReply` after it answers it."""
+
+
+@dataclass(frozen=True, slots=True)
 class CommitReply:
     """The draft guessed right: open the gate."""
 
@@ -50,4 +55,4 @@ class Apologise:
     turn: TurnId
 
 
-Action = StartReply | CommitReply | StopReply | RetryReply | Apologise
+Action = StartReply | NoteSilence | CommitReply | StopReply | RetryReply | Apologise

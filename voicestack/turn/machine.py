@@ -23,7 +23,15 @@ What holds in every reachable state (`tests/property/test_machine.py`):
 from dataclasses import replace
 
 from voicestack.core.ids import TurnId, UtteranceId
-from voicestack.turn.actions import Action, Apologise, CommitReply, RetryReply, StartReply, StopReply
+from voicestack.turn.actions import (
+    Action,
+    Apologise,
+    CommitReply,
+    NoteSilence,
+    RetryReply,
+    StartReply,
+    StopReply,
+)
 from voicestack.turn.events import (
     Event,
     ReplyAudible,
@@ -50,7 +58,7 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
     """Return the next state and what to do now, in order."""
     match e:
         case SpeechStarted(utterance=utterance) if utterance > s.utterance:
-            s = replace(s, user=User.SPEAKING, utterance=utterance)
+            s = replace(s, user=User.SPEAKING, utterance=utterance, idle_at_ns=None)
             if s.reply and (policy.interrupt_reply or s.reply.progress is Progress.DRAFT):
                 return _stop(s, s.reply, "turn_detected")
             return s, ()
@@ -65,16 +73,15 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
             return _draft(s, text, policy)
 
         case SpeechEnded(at_ns=now, utterance=u) if u > s.ended and u >= s.utterance:
-            deadline = s.wake_at_ns or now + policy.words_deadline_ns
-            return replace(s, user=User.QUIET, utterance=u, awaited=(*s.awaited, u), wake_at_ns=deadline), ()
+            due = s.words_due_ns or now + policy.words_deadline_ns
+            s = replace(s, user=User.QUIET, utterance=u, awaited=(*s.awaited, u))
+            return replace(s, words_due_ns=due, idle_at_ns=None), ()
 
         case WordsHeard(at_ns=now, utterance=u, text=text) if u in s.awaited or u in s.overdue:
             return _answer(_hear(s, now, u, text, policy), policy)
 
-        case Tick(at_ns=now) if s.wake_at_ns is not None and now >= s.wake_at_ns:
-            # Words that do not come: answer what was understood, and take the others when they are there.
-            overdue = (*s.overdue, *s.awaited)
-            return _answer(replace(s, awaited=(), overdue=overdue, wake_at_ns=None), policy)
+        case Tick(at_ns=now):
+            return _wake(s, now, policy)
 
         case ReplyRequested():
             return _answer(replace(s, asked=True), policy)
@@ -86,10 +93,11 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
         case ReplyAudible(turn=turn) if s.reply and s.reply.turn == turn:
             return replace(s, reply=replace(s.reply, progress=Progress.AUDIBLE)), ()
 
-        case ReplyEnded(turn=turn) if (
+        case ReplyEnded(at_ns=now, turn=turn) if (
             s.reply and s.reply.turn == turn and s.reply.progress is not Progress.DRAFT
         ):
-            return _answer(replace(s, reply=None), policy)
+            s, actions = _answer(replace(s, reply=None), policy)
+            return _watch_idle(s, now, policy), actions
 
         case ReplyFailed(turn=turn, retryable=retryable) if s.reply and s.reply.turn == turn:
             return _recover(s, s.reply, retryable, policy)
@@ -105,8 +113,26 @@ def _hear(s: State, now_ns: int, utterance: UtteranceId, text: str, policy: Poli
         heard=join_words(s.heard, text),
         awaited=awaited,
         overdue=tuple(u for u in s.overdue if u != utterance),
-        wake_at_ns=now_ns + policy.words_deadline_ns if awaited else None,
+        words_due_ns=now_ns + policy.words_deadline_ns if awaited else None,
     )
+
+
+def _wake(s: State, now_ns: int, policy: Policy) -> Step:
+    if s.words_due_ns is not None and now_ns >= s.words_due_ns:
+        # Words that do not come: answer what was understood, and take the others when they are there.
+        overdue = (*s.overdue, *s.awaited)
+        return _answer(replace(s, awaited=(), overdue=overdue, words_due_ns=None), policy)
+    if s.idle_at_ns is not None and now_ns >= s.idle_at_ns:
+        turn = TurnId(s.turn + 1)
+        return _begun(s, Reply(turn, Progress.THINKING, "")), (NoteSilence(), StartReply(turn, ""))
+    return s, ()
+
+
+def _watch_idle(s: State, now_ns: int, policy: Policy) -> State:
+    """The agent has spoken: from now on the user's silence counts, unless something else goes on."""
+    if policy.idle_ns is None or s.reply or s.user is not User.QUIET or s.awaited:
+        return s
+    return replace(s, idle_at_ns=now_ns + policy.idle_ns)
 
 
 def _draft(s: State, text: str, policy: Policy) -> Step:
@@ -141,7 +167,7 @@ def _answer(s: State, policy: Policy) -> Step:
 
 
 def _begun(s: State, reply: Reply) -> State:
-    return replace(s, reply=reply, turn=reply.turn, heard="", asked=False, n_drafts=0)
+    return replace(s, reply=reply, turn=reply.turn, heard="", asked=False, n_drafts=0, idle_at_ns=None)
 
 
 def _recover(s: State, reply: Reply, retryable: bool, policy: Policy) -> Step:

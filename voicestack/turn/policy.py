@@ -1,6 +1,8 @@
 """The knobs of turn-taking. A session's policy may change between two events, never during one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from voicestack.core.settings import ServerVad
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,8 @@ class Policy:
             generation; beyond it the user is hesitating and drafts are waste.
         max_retries: Times that a reply is begun again after a retryable failure before the first sample.
         words_deadline_ns: Longest wait for the final words of an utterance that has ended.
+        idle_ns: Silence after a reply in which the user is expected to speak; then the agent speaks again.
+            None waits for ever.
     """
 
     create_reply: bool = True
@@ -23,3 +27,16 @@ class Policy:
     max_drafts: int = 3
     max_retries: int = 1
     words_deadline_ns: int = 3_000_000_000
+    idle_ns: int | None = None
+
+    def detecting(self, detection: ServerVad | None) -> "Policy":
+        """This policy with what the peer's turn detection says; None is a peer who takes turns by hand."""
+        if detection is None:
+            return replace(self, create_reply=False, interrupt_reply=False, idle_ns=None)
+        idle_ms = detection.idle_timeout_ms
+        return replace(
+            self,
+            create_reply=detection.create_response,
+            interrupt_reply=detection.interrupt_response,
+            idle_ns=None if idle_ms is None else idle_ms * 1_000_000,
+        )

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from voicestack.core.errors import VoiceStackError
@@ -230,10 +231,15 @@ def _decode(fields: object, kinds: Mapping[str, type], what: str) -> object:
 
 
 def _build(kind: type[T], fields: object) -> T:
-    """Make a flat dataclass of ints, bools, strings and literals from a JSON object of the same names."""
+    """Make a flat dataclass of ints, bools, strings and literals from a JSON object of the same names.
+
+    A recording from before the policy had one of its knobs is read as if the knob were at its default.
+    """
     if not isinstance(fields, dict):
         raise BrokenRecording(f"the {kind.__name__} is not a JSON object")
     hints = get_type_hints(kind)
+    if kind is Policy:
+        fields = {**asdict(Policy()), **fields} if fields else fields
     if fields.keys() != hints.keys():
         wrong = ", ".join(sorted(fields.keys() ^ hints.keys()))
         raise BrokenRecording(f"{kind.__name__}: missing or unknown: {wrong}")
@@ -246,4 +252,6 @@ def _build(kind: type[T], fields: object) -> T:
 def _fits(value: object, hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return value in get_args(hint)
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, one) for one in get_args(hint))
     return type(value) is getattr(hint, "__supertype__", hint)

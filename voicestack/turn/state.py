@@ -48,7 +48,8 @@ class State:
         reply: The live reply.
         turn: The newest turn for which a reply was begun.
         n_drafts: Drafts begun since the last committed reply.
-        wake_at_ns: When the driver must feed a `Tick`; None for never.
+        words_due_ns: When awaited words are waited for no longer; None while none are.
+        idle_at_ns: When the user has been silent for too long; None while that does not matter.
     """
 
     user: User = User.QUIET
@@ -61,4 +62,10 @@ class State:
     reply: Reply | None = None
     turn: TurnId = TurnId(0)
     n_drafts: int = 0
-    wake_at_ns: int | None = None
+    words_due_ns: int | None = None
+    idle_at_ns: int | None = None
+
+    @property
+    def wake_at_ns(self) -> int | None:
+        """When the driver must feed a `Tick`; None for never."""
+        return min((at for at in (self.words_due_ns, self.idle_at_ns) if at is not None), default=None)

@@ -1,0 +1,88 @@
+"""What is the LLM asked: which part of the conversation, under which instructions, with which tools?"""
+
+from collections.abc import Callable
+
+from voicestack.core.errors import PeerProtocolError
+from voicestack.core.history import Entry, History, Message, fit_context, messages_of
+from voicestack.core.ids import ItemId, SessionId, TurnId
+from voicestack.core.settings import ReplyOptions, SessionSettings
+from voicestack.ports import LlmRequest, SpeechRequest
+from voicestack.session.mouth import LiveReply
+
+
+class Brief:
+    """Words the requests of one session.
+
+    Args:
+        session: Whose they are.
+        history: The conversation.
+        context_tokens: What the LLM can be given; older parts are left out.
+        new_id: Names items.
+    """
+
+    def __init__(
+        self, session: SessionId, history: History, context_tokens: int, new_id: Callable[[str], str]
+    ) -> None:
+        self._session, self._history, self._new_id = session, history, new_id
+        self._context_tokens = context_tokens
+
+    def reply(
+        self,
+        turn: TurnId,
+        settings: SessionSettings,
+        options: ReplyOptions,
+        entries: tuple[Entry, ...],
+        unfinished: str = "",
+        *,
+        draft: bool = False,
+    ) -> LiveReply:
+        """The reply to these entries, as the settings and the options have it. Nothing is begun.
+
+        Args:
+            turn: Its name.
+            settings: The session's.
+            options: What differs from them for this reply.
+            entries: See `entries`.
+            unfinished: Words of the user that are not in the history yet.
+            draft: Whether it may be thrown away.
+        """
+        instructions = settings.instructions if options.instructions is None else options.instructions
+        request = LlmRequest(
+            session=self._session,
+            turn=turn,
+            messages=self._messages(instructions, entries, unfinished),
+            max_tokens=options.max_output_tokens or settings.max_output_tokens,
+            draft=draft,
+            toolbox=settings.toolbox if options.toolbox is None else options.toolbox,
+        )
+        voice = SpeechRequest("", options.voice or settings.voice, settings.speed)
+        modality = options.modality or settings.modality
+        return LiveReply(turn, ItemId(self._new_id("item")), modality, voice, request, options.tag)
+
+    def prime(self, turn: TurnId, settings: SessionSettings, unfinished: str) -> LlmRequest:
+        """What is known of the next request while the user still speaks."""
+        messages = self._messages(settings.instructions, tuple(self._history), unfinished)
+        return LlmRequest(self._session, turn, messages, draft=True, toolbox=settings.toolbox)
+
+    def entries(self, options: ReplyOptions) -> tuple[Entry, ...]:
+        """What a reply answers to: the conversation, or what the peer names instead.
+
+        Raises:
+            PeerProtocolError: it names an item that does not exist.
+        """
+        if options.entries is None:
+            return tuple(self._history)
+        return tuple(self._named(one) if isinstance(one, str) else one for one in options.entries)
+
+    def _named(self, item_id: ItemId) -> Entry:
+        entry = self._history.get(item_id)
+        if entry is None:
+            raise PeerProtocolError(
+                f"There is no item '{item_id}'.", code="item_not_found", param="response.input"
+            )
+        return entry
+
+    def _messages(
+        self, instructions: str, entries: tuple[Entry, ...], unfinished: str
+    ) -> tuple[Message, ...]:
+        return fit_context(messages_of(entries, instructions, unfinished), self._context_tokens)
