@@ -202,19 +202,19 @@ def test_what_is_understood_does_not_depend_on_who_spoke_before() -> None:
 
 @pytest.mark.parametrize("gain_db", [0, -12, -24])
 def test_most_words_are_right_however_loud_they_are(gain_db: float) -> None:
-    """On twelve of the fifty recordings; 10 of their 64 words are wrong today."""
+    """On ten of the fifty recordings, five of either voice; the benches have them all."""
 
     async def main() -> None:
         n_words = n_errors = 0
         async with pocketsphinx() as asr:
-            for one in utterances()[::4][:12]:
+            for one in utterances()[::5]:
                 quiet = (one.pcm * 10 ** (gain_db / 20)).astype(np.int16)
                 pcm = np.concatenate([silence(300), quiet, silence(100)])
                 got = await transcribed(asr, frames_of(pcm))
                 said, heard = one.words.split(), got[-1].text.lower().split()
                 n_words += len(said)
                 n_errors += distance(said, heard)
-        assert n_errors <= 0.2 * n_words
+        assert n_errors <= 0.15 * n_words
 
     asyncio.run(main())
 
