@@ -23,6 +23,7 @@ from voicestack.core.history import Item
 from voicestack.core.ids import ItemId
 from voicestack.core.marks import Mark
 from voicestack.core.notes import (
+    AudioCommitted,
     ItemRetrieved,
     ItemTruncated,
     MessageStarted,
@@ -371,6 +372,26 @@ def test_a_commit_of_nothing_is_refused_by_the_right_name() -> None:
     (problem,) = d.peer.notes(Problem)
     assert isinstance(problem, Problem)
     assert problem.error.wire_code == "input_audio_buffer_commit_empty"  # type: ignore[attr-defined]
+
+
+def test_a_commit_needs_100_ms_each_time() -> None:
+    by_hand = SessionSettings(turn_detection=None)
+
+    async def script(d: Dialogue) -> None:
+        d.peer.send(Configure(by_hand))
+        await d.peer.say(speech(99))
+        d.peer.send(CommitAudio("e1"))
+        await d.peer.say(speech(1))
+        d.peer.send(CommitAudio("e2"))
+        d.peer.send(CommitAudio("e3"))
+        await d.peer.be_silent(500)
+
+    d = converse(script)
+    problems = [n for n in d.peer.notes(Problem) if isinstance(n, Problem)]
+    assert [n.event_id for n in problems] == ["e1", "e3"]
+    assert "99.00ms" in str(problems[0].error)
+    assert " 0.00ms" in str(problems[1].error)
+    assert len(d.peer.notes(AudioCommitted)) == 1
 
 
 def test_cancelling() -> None:

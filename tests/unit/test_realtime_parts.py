@@ -13,7 +13,6 @@ from voicestack.core.errors import (
     VoiceStackError,
 )
 from voicestack.realtime.codes import error_fields
-from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.writer import Writer
 
 
@@ -50,11 +49,6 @@ def test_event_ids_stay_short_for_a_long_time() -> None:
     writer._n_events = 10**10
     assert writer.event("x") == b'{"type":"x","event_id":"event_0123456789abcd_10000000001"}'
     assert len("event_0123456789abcd_10000000001") == MAX_ID_CHARS
-
-
-def test_durations() -> None:
-    assert AudioFormat("pcm", 24_000).duration_ms(960) == 20
-    assert AudioFormat("pcmu", 8_000).duration_ms(160) == 20
 
 
 GOOD = {"type": "input_audio_buffer.committed", "event_id": "e", "item_id": "i", "previous_item_id": None}

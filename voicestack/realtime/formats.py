@@ -22,10 +22,6 @@ class AudioFormat:
         """Bytes per sample."""
         return 2 if self.kind == "pcm" else 1
 
-    def duration_ms(self, n_bytes: int) -> float:
-        """How long so many bytes of audio are."""
-        return n_bytes * 1000 / (self.rate_hz * self.sample_bytes)
-
 
 PCM_24K = AudioFormat("pcm", 24_000)
 _FORMATS = {

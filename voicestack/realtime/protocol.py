@@ -19,7 +19,7 @@ from voicestack.core.commands import (
 )
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.ids import SessionId, TurnId
-from voicestack.core.notes import AudioCommitted, Note, Problem
+from voicestack.core.notes import Note
 from voicestack.core.settings import SessionSettings
 from voicestack.realtime.announcer import Announcer
 from voicestack.realtime.checks import JsonObject, missing, shown
@@ -33,15 +33,10 @@ from voicestack.realtime.client_events import (
     truncation_of,
     wish_of,
 )
-from voicestack.realtime.codes import error_fields
 from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.responses import Response
 from voicestack.realtime.session_object import SessionObject
 from voicestack.realtime.writer import Writer
-
-MIN_COMMIT_MS = 100
-"""The least audio that the API commits."""
-COMMIT_EMPTY = "input_audio_buffer_commit_empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +101,12 @@ class RealtimeProtocol:
         self._new_id = new_id
         self._writer = Writer(new_id)
         self._announcer = Announcer(self._writer, new_id, extensions=extensions)
-        self._buffered_ms = 0.0
-        self._n_commits = 0  # sent by the client and not answered by the session
         self._has_spoken = False
         self._takers: dict[str, Callable[[JsonObject, str | None], Received]] = {
             "session.update": self._take_update,
             "input_audio_buffer.append": self._take_audio,
-            "input_audio_buffer.commit": self._take_commit,
-            "input_audio_buffer.clear": self._take_clear,
+            "input_audio_buffer.commit": lambda _, name: _command(CommitAudio(name)),
+            "input_audio_buffer.clear": lambda *_: _command(ClearAudio()),
             "conversation.item.create": self._take_item,
             "conversation.item.retrieve": lambda e, name: _command(RetrieveItem(item_id_of(e), name)),
             "conversation.item.truncate": lambda e, name: _command(truncation_of(e, name)),
@@ -177,12 +170,6 @@ class RealtimeProtocol:
 
     def tell(self, note: Note) -> list[bytes]:
         """The frames that tell the client what happened, in order; none for what it does not want to know."""
-        if isinstance(note, AudioCommitted):
-            if not self._n_commits:  # by the VAD; for the client's own the count was begun anew at once
-                self._buffered_ms = 0.0
-            self._n_commits = max(0, self._n_commits - 1)
-        elif isinstance(note, Problem) and error_fields(note.error)["code"] == COMMIT_EMPTY:
-            self._n_commits = max(0, self._n_commits - 1)
         return self._announcer.tell(note, self._session)
 
     def _take_update(self, event: JsonObject, _: str | None) -> Received:
@@ -204,23 +191,7 @@ class RealtimeProtocol:
         data = audio_of(event, form)
         if not data:
             return NOTHING
-        self._buffered_ms += form.duration_ms(len(data))
         return Received((InputAudio(data),))
-
-    def _take_commit(self, _: JsonObject, event_id: str | None) -> Received:
-        if self._buffered_ms < MIN_COMMIT_MS:
-            raise PeerProtocolError(
-                "Error committing input audio buffer: buffer too small. Expected at least "
-                f"{MIN_COMMIT_MS}ms of audio, but buffer only has {self._buffered_ms:.2f}ms of audio.",
-                code=COMMIT_EMPTY,
-            )
-        self._buffered_ms = 0.0
-        self._n_commits += 1
-        return _command(CommitAudio(event_id))
-
-    def _take_clear(self, _: JsonObject, __: str | None) -> Received:
-        self._buffered_ms = 0.0
-        return _command(ClearAudio())
 
     def _take_item(self, event: JsonObject, event_id: str | None) -> Received:
         return _command(new_item_of(event, event_id, self._new_id))
