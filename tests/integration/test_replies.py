@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tests.support.dialogue import SETTINGS, Dialogue, converse, speech
-from voicestack.core.commands import AddItem, CancelReply, Configure, CreateReply
+from voicestack.core.commands import AddItem, CancelReply, Configure, CreateReply, RetrieveItem
 from voicestack.core.errors import StageUnavailable
 from voicestack.core.history import CallItem, Item, Message, OutputItem
 from voicestack.core.ids import ItemId, SessionId, TurnId
@@ -16,11 +16,13 @@ from voicestack.core.notes import (
     CallEnded,
     CallStarted,
     CallWritten,
+    ItemRetrieved,
     MessageStarted,
     Note,
     Problem,
     ReplyEnded,
     ReplyStarted,
+    UserSaid,
     UserSilent,
     UserStarted,
 )
@@ -326,6 +328,55 @@ def test_a_reply_to_chosen_items_is_part_of_the_conversation() -> None:
     (problem,) = of_kind(d, Problem)
     assert isinstance(problem, Problem)
     assert getattr(problem.error, "wire_code", None) == "item_not_found"
+
+
+# --- recordings -----------------------------------------------------------------------------------------
+
+
+def recording(name: str = "rec") -> AddItem:
+    return AddItem(Item(ItemId(name), "user", None, spoken=True), sound=speech(1500))
+
+
+def test_a_recording_is_heard_and_answered_when_its_words_are_there() -> None:
+    async def script(d: Dialogue) -> None:
+        d.peer.send(recording())
+        d.peer.send(CreateReply())
+        assert of_kind(d, ReplyStarted) == [], "its words are not there yet"
+        await d.peer.be_silent(4000)
+        d.peer.send(RetrieveItem(ItemId("rec")))
+
+    d = converse(script, asr=ScriptedAsr(["what time is it"], final_ms=300))
+    said = next(n for n in of_kind(d, UserSaid) if isinstance(n, UserSaid))
+    assert (said.item_id, said.text, said.audio_ms) == ("rec", "what time is it", 1500)
+    assert [e.status for e in ended(d)] == ["completed"]
+    assert d.context() == [("user", "what time is it"), ("agent", "It is five o'clock.")]
+    (retrieved,) = of_kind(d, ItemRetrieved)
+    assert isinstance(retrieved, ItemRetrieved)
+    assert retrieved.item == Item(ItemId("rec"), "user", "what time is it", spoken=True)
+
+
+def test_a_recording_alone_is_not_answered_and_a_wish_can_be_taken_back() -> None:
+    async def script(d: Dialogue) -> None:
+        d.peer.send(recording())
+        d.peer.send(CreateReply())
+        d.peer.send(CancelReply())
+        await d.peer.be_silent(3000)
+
+    d = converse(script, asr=ScriptedAsr(["what time is it"], final_ms=300))
+    assert of_kind(d, ReplyStarted, Problem) == []
+    assert d.context() == [("user", "what time is it")]
+
+
+def test_two_recordings_are_answered_together() -> None:
+    async def script(d: Dialogue) -> None:
+        d.peer.send(recording("one"))
+        d.peer.send(recording("two"))
+        d.peer.send(CreateReply())
+        await d.peer.be_silent(4000)
+
+    d = converse(script, asr=ScriptedAsr(["what time", "is it"], final_ms=300))
+    assert len(of_kind(d, ReplyStarted)) == 1
+    assert d.context()[0] == ("user", "what time is it")
 
 
 # --- silence --------------------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ def test_where_an_item_goes(after: str | None) -> None:
         (
             {"item": message("user", {"type": "input_audio", "audio": "AAAA"})},
             "invalid_value",
-            "item.content[0].type",
+            "item.content[0].audio",
         ),
         (
             {"item": message("user", {"type": "input_image", "image_url": "data:"})},

@@ -1,7 +1,10 @@
 """Calls, replies beside the conversation and silences on the wire: which frames, in which order."""
 
 import json
+from base64 import b64encode
 from typing import Any
+
+import numpy as np
 
 from tests.support.realtime_check import check_server_frames, make_protocol
 from voicestack.core.commands import AddItem, CancelReply, CreateReply
@@ -163,6 +166,44 @@ def test_the_clients_calls_and_outputs_become_items_and_come_back_as_they_were()
     whole = {"object": "realtime.item", "status": "completed"}
     assert events[0]["item"] == {**call, **whole}
     assert events[2]["item"] == events[4]["item"] == {**output, **whole}
+
+
+def audio_item(**part: Any) -> dict[str, Any]:
+    return {"type": "message", "role": "user", "content": [{"type": "input_audio", **part}]}
+
+
+def test_a_recording_becomes_an_item_whose_words_are_to_be_found() -> None:
+    protocol = make_protocol()
+    tone = np.arange(-1200, 1200, dtype="<i2")  # 100 ms at 24 kHz
+    encoded = b64encode(tone.tobytes()).decode()
+    command = send(protocol, type="conversation.item.create", item=audio_item(audio=encoded))
+    assert isinstance(command, AddItem)
+    assert isinstance(command.item, Item)
+    assert (command.item.role, command.item.text, command.item.spoken) == ("user", None, True)
+    assert command.sound is not None
+    assert len(command.sound) == 1600
+    events = tell(protocol, ItemAdded(command.item, None), UserSaid(command.item.id, "hi", 100))
+    assert kinds(events)[:2] == ["conversation.item.added", "conversation.item.done"]
+    assert events[-1]["transcript"] == "hi"
+    replayed = send(
+        protocol, type="conversation.item.create", item=audio_item(audio=encoded, transcript="hello")
+    )
+    assert (replayed.item.text, replayed.item.spoken, replayed.sound) == ("hello", True, None)
+
+
+def test_recordings_that_cannot_be_heard_are_refused() -> None:
+    protocol = make_protocol()
+    for item, param in (
+        (audio_item(), "item.content[0].audio"),
+        (audio_item(audio="AAAA"), "item.content[0].audio"),
+        (audio_item(audio="?"), "item.content[0].audio"),
+        (
+            {**audio_item(audio="AAA="), "content": [*audio_item(audio="AAA=")["content"]] * 2},
+            "item.content[0]",
+        ),
+    ):
+        received = protocol.receive(json.dumps({"type": "conversation.item.create", "item": item}))
+        assert json.loads(received.answers[0])["error"]["param"] == param
 
 
 def test_a_reply_beside_the_conversation() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from voicestack.core.audio import Pcm
 from voicestack.core.history import Entry
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.settings import ReplyOptions, SessionSettings
@@ -29,11 +30,15 @@ class ClearAudio:
 
 @dataclass(frozen=True, slots=True)
 class AddItem:
-    """Put an entry into the conversation. `after` None appends, "root" prepends."""
+    """Put an entry into the conversation. `after` None appends, "root" prepends.
+
+    `sound`, int16 mono at EAR_RATE_HZ, is a message of the user's whose words are still to be found.
+    """
 
     item: Entry
     after: ItemId | Literal["root"] | None = None
     event_id: str | None = None
+    sound: Pcm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from voicestack.core.errors import VoiceStackError
-from voicestack.core.history import Entry
+from voicestack.core.history import Entry, Item
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.notes import (
     AudioCleared,
@@ -173,6 +173,8 @@ class Announcer:
         return frames
 
     def _item_added(self, item: Entry, previous: ItemId | None, *, show: bool) -> list[bytes]:
+        if isinstance(item, Item) and item.text is None:
+            self._unheard.add(item.id)
         added = wire_entry(item, show_transcript=show)
         done = {**added, "status": "completed"} if added["status"] == "in_progress" else added
         return [

@@ -1,7 +1,6 @@
 """What does a client event ask for? Every event is checked completely before anything is done about it."""
 
 import json
-from binascii import a2b_base64
 from collections.abc import Callable
 from math import isfinite
 from typing import Any
@@ -27,8 +26,8 @@ from voicestack.realtime.checks import (
     text,
     whole,
 )
-from voicestack.realtime.formats import AudioFormat, audio_format, check_whole_samples
-from voicestack.realtime.items import ID_CHARS, entry_of
+from voicestack.realtime.formats import AudioFormat, audio_data, audio_format
+from voicestack.realtime.items import ID_CHARS, Recording, entry_of
 from voicestack.realtime.responses import Wish
 from voicestack.realtime.session_fields import (
     ga_names,
@@ -43,8 +42,6 @@ from voicestack.realtime.session_fields import (
 )
 from voicestack.realtime.session_object import SessionObject, name_of
 
-MAX_APPEND_BYTES = 15 * 1024 * 1024
-"""The API's limit on the audio of one append."""
 EVENT_ID_CHARS = 512
 MAX_OUTPUT_TOKENS = 4096
 """The API's own bound, which is what "inf" means for a reply in a session with a lower one."""
@@ -101,32 +98,21 @@ def event_id_of(event: JsonObject) -> str | None:
 
 def audio_of(event: JsonObject, form: AudioFormat) -> bytes:
     """The audio in an `input_audio_buffer.append`."""
-    encoded = event.get("audio")
-    if not isinstance(encoded, str):
-        if encoded is None:
-            missing("audio")
-        refuse("audio", "a string with base64", encoded)
-    if len(encoded) * 3 // 4 > MAX_APPEND_BYTES + 2:  # the padding counts here and is no audio
-        raise PeerProtocolError(
-            f"Invalid 'audio': at most {MAX_APPEND_BYTES} bytes of audio can be appended at once.",
-            code="string_above_max_length",
-            param="audio",
-        )
-    try:
-        data = a2b_base64(encoded, strict_mode=True)
-    except ValueError:
-        raise PeerProtocolError(
-            "Invalid 'audio': not valid base64.", code="invalid_value", param="audio"
-        ) from None
-    check_whole_samples(data, form)
-    return data
+    if event.get("audio") is None:
+        missing("audio")
+    return audio_data(event["audio"], "audio", form)
 
 
-def new_item_of(event: JsonObject, event_id: str | None, new_id: Callable[[str], str]) -> AddItem:
-    """The command in a `conversation.item.create`."""
-    after = event.get("previous_item_id")
-    item = entry_of(event.get("item"), "item", new_id)
-    return AddItem(item, None if after is None else _item_id(after, "previous_item_id"), event_id)
+def new_item_of(
+    event: JsonObject, event_id: str | None, new_id: Callable[[str], str], form: AudioFormat
+) -> AddItem:
+    """The command in a `conversation.item.create`. Audio in it has the format `form`."""
+    named = event.get("previous_item_id")
+    after = None if named is None else _item_id(named, "previous_item_id")
+    entry = entry_of(event.get("item"), "item", new_id, form)
+    if isinstance(entry, Recording):
+        return AddItem(entry.item, after, event_id, entry.sound)
+    return AddItem(entry, after, event_id)
 
 
 def item_id_of(event: JsonObject) -> ItemId:
@@ -201,7 +187,7 @@ def wish_of(event: JsonObject, session: SessionObject, new_id: Callable[[str], s
         voice=name_of(output["voice"]) if "voice" in output else None,
         max_output_tokens=_reply_limit(limit, session),
         toolbox=_toolbox(asked, session),
-        entries=_entries(asked, new_id),
+        entries=_entries(asked, session, new_id),
         aside=asked.get("conversation") == "none",
         tag=new_id("wish"),
     )
@@ -215,7 +201,9 @@ def _toolbox(asked: JsonObject, session: SessionObject) -> Toolbox | None:
     return toolbox_of(fields["tools"], fields["tool_choice"])
 
 
-def _entries(asked: JsonObject, new_id: Callable[[str], str]) -> tuple[Entry | ItemId, ...] | None:
+def _entries(
+    asked: JsonObject, session: SessionObject, new_id: Callable[[str], str]
+) -> tuple[Entry | ItemId, ...] | None:
     """What the reply is to answer, an `item_reference` by its name alone."""
     if "input" not in asked:
         return None
@@ -225,7 +213,10 @@ def _entries(asked: JsonObject, new_id: Callable[[str], str]) -> tuple[Entry | I
         if isinstance(value, dict) and value.get("type") == "item_reference":
             entries.append(ItemId(_reference(value, path)["id"]))
         else:
-            entries.append(entry_of(value, path, new_id))
+            entry = entry_of(value, path, new_id, session.input_format)
+            if isinstance(entry, Recording):
+                refuse(f"{path}.content", "words: put the audio into the conversation first", "audio")
+            entries.append(entry)
     return tuple(entries)
 
 

@@ -1,10 +1,19 @@
 """Which bytes are audio on this wire?"""
 
+from binascii import a2b_base64
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
+from voicestack.core.audio import EAR_RATE_HZ, Pcm
 from voicestack.core.errors import PeerProtocolError
+from voicestack.core.g711 import decode_a_law, decode_mu_law
+from voicestack.core.resample import resample
 from voicestack.realtime.checks import JsonObject, choice, record, refuse
+
+MAX_AUDIO_BYTES = 15 * 1024 * 1024
+"""The API's limit on the audio of one append."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +64,47 @@ def format_of(wire: JsonObject) -> AudioFormat:
     return _FORMATS[wire["type"]]
 
 
-def check_whole_samples(data: bytes, form: AudioFormat) -> None:
-    """Raise PeerProtocolError when the bytes end in the middle of a sample."""
+def audio_data(encoded: Any, path: str, form: AudioFormat) -> bytes:
+    """The audio in a base64 string.
+
+    Raises:
+        PeerProtocolError: it is not that, too long, or ends in the middle of a sample.
+    """
+    if not isinstance(encoded, str):
+        refuse(path, "a string with base64", encoded)
+    if len(encoded) * 3 // 4 > MAX_AUDIO_BYTES + 2:  # the padding counts here and is no audio
+        raise PeerProtocolError(
+            f"Invalid '{path}': at most {MAX_AUDIO_BYTES} bytes of audio can be sent at once.",
+            code="string_above_max_length",
+            param=path,
+        )
+    try:
+        data = a2b_base64(encoded, strict_mode=True)
+    except ValueError:
+        raise PeerProtocolError(
+            f"Invalid '{path}': not valid base64.", code="invalid_value", param=path
+        ) from None
     if len(data) % form.sample_bytes:
         raise PeerProtocolError(
-            f"Invalid 'audio': {len(data)} bytes are not a whole number of 16-bit samples.",
+            f"Invalid '{path}': {len(data)} bytes are not a whole number of 16-bit samples.",
             code="invalid_value",
-            param="audio",
+            param=path,
         )
+    return data
+
+
+def samples_of(data: bytes, form: AudioFormat) -> Pcm:
+    """The samples in whole bytes of audio: int16 mono at the format's rate."""
+    match form.kind:
+        case "pcm":
+            pcm: Pcm = np.frombuffer(data, dtype="<i2")
+            return pcm
+        case "pcmu":
+            return decode_mu_law(np.frombuffer(data, dtype=np.uint8))
+        case "pcma":
+            return decode_a_law(np.frombuffer(data, dtype=np.uint8))
+
+
+def to_ear(data: bytes, form: AudioFormat) -> Pcm:
+    """A whole recording as a session hears it: int16 mono at EAR_RATE_HZ."""
+    return resample(samples_of(data, form), form.rate_hz, EAR_RATE_HZ)

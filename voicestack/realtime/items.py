@@ -1,13 +1,16 @@
 """How is one entry of the conversation written on the wire, and what does a client's item mean?"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from voicestack.core.audio import Pcm
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.history import CallItem, Entry, Item, ItemStatus, OutputItem, Role
 from voicestack.core.ids import ItemId
 from voicestack.core.tools import ToolCall
 from voicestack.realtime.checks import JsonObject, choice, listing, missing, record, shown, text
+from voicestack.realtime.formats import AudioFormat, audio_data, to_ear
 
 ID_CHARS = 512
 """Longest name a client may give. The API's own names have at most 32 characters, clients' may have more."""
@@ -16,7 +19,7 @@ _WIRE_ROLES: dict[Role, str] = {"system": "system", "user": "user", "agent": "as
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "agent"}
 _PART_FIELDS: dict[Role, dict[str, str]] = {
     "system": {"input_text": "text", "text": "text"},
-    "user": {"input_text": "text", "text": "text"},
+    "user": {"input_text": "text", "text": "text", "input_audio": "transcript"},
     "agent": {
         "output_text": "text",
         "text": "text",
@@ -55,17 +58,27 @@ _output = record(
 )
 
 
-def entry_of(value: Any, path: str, new_id: Callable[[str], str]) -> Entry:
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A message of the user's that is sound. `item` has no words yet."""
+
+    item: Item
+    sound: Pcm
+
+
+def entry_of(value: Any, path: str, new_id: Callable[[str], str], form: AudioFormat) -> Entry | Recording:
     """The entry that a client wants in the conversation; `new_id` names it when the client has not.
 
+    Audio is in the format `form`. Where a transcript comes with it, that is what was said.
+
     Raises:
-        PeerProtocolError: it is not a message made of words, a call or a call's output.
+        PeerProtocolError: it is not a message made of words or sound, a call or a call's output.
     """
     if not isinstance(value, dict) or value.get("type") is None:
         missing(path if value is None else f"{path}.type")
     match value["type"]:
         case "message":
-            return _message_of(value, path, new_id)
+            return _message_of(value, path, new_id, form)
         case "function_call":
             fields: JsonObject = _call(value, path)
             call = ToolCall(fields.get("call_id") or new_id("call"), fields["name"], fields["arguments"])
@@ -82,23 +95,42 @@ def entry_of(value: Any, path: str, new_id: Callable[[str], str]) -> Entry:
             )
 
 
-def _message_of(value: Any, path: str, new_id: Callable[[str], str]) -> Item:
+def _message_of(value: Any, path: str, new_id: Callable[[str], str], form: AudioFormat) -> Item | Recording:
     """Several parts are one text, a line each."""
     fields: JsonObject = _message(value, path)
-    role = _ROLES[fields["role"]]
-    words = [_words(part, role, f"{path}.content[{at}]") for at, part in enumerate(fields["content"])]
-    return Item(ItemId(fields.get("id") or new_id("item")), role, "\n".join(words))
+    role, item_id = _ROLES[fields["role"]], ItemId(fields.get("id") or new_id("item"))
+    places = [(part, f"{path}.content[{at}]") for at, part in enumerate(fields["content"])]
+    if role == "user" and len(places) == 1 and (data := _sound(*places[0], form)):
+        return Recording(Item(item_id, "user", None, spoken=True), to_ear(data, form))
+    spoken = [isinstance(part, dict) and "audio" in str(part.get("type")) for part, _ in places]
+    words = [_words(part, role, place) for part, place in places]
+    return Item(item_id, role, "\n".join(words), spoken=role == "user" and any(spoken))
+
+
+def _sound(part: Any, path: str, form: AudioFormat) -> bytes:
+    """The audio of a part whose words the client does not know."""
+    if not isinstance(part, dict) or part.get("type") != "input_audio" or part.get("transcript"):
+        return b""
+    encoded = part.get("audio")
+    if encoded is None:
+        missing(f"{path}.audio")
+    return audio_data(encoded, f"{path}.audio", form)
 
 
 def _words(part: Any, role: Role, path: str) -> str:
     kinds = _PART_FIELDS[role]
     kind = record({"type": text()}, required=("type",))(part, path)["type"]
-    if kind in ("input_audio", "input_image"):
+    if kind == "input_image":
         raise PeerProtocolError(
-            f"Content of type '{kind}' is not supported by this server. Speech goes into the input audio "
-            "buffer, words into 'input_text'.",
+            "Content of type 'input_image' is not supported by this server.",
             code="invalid_value",
             param=f"{path}.type",
+        )
+    if kind == "input_audio" and role == "user" and not part.get("transcript"):
+        raise PeerProtocolError(
+            "Audio without a transcript must be the only content of its item.",
+            code="invalid_value",
+            param=path,
         )
     choice(*kinds)(kind, f"{path}.type")
     field = kinds[kind]

@@ -63,9 +63,11 @@ def obey(session: "Session", command: Command) -> None:
         case TruncateItem():
             _truncate(session, command)
         case CreateReply(options=options):
-            session.request_reply(options)
+            if options.aside or not session.dictations.delay(command):
+                session.request_reply(options)
         case CancelReply(turn=turn):
-            session.cancel_reply(turn)
+            if turn is not None or not session.dictations.forget():
+                session.cancel_reply(turn)
 
 
 def _commit(session: "Session") -> None:
@@ -97,6 +99,8 @@ def _add(session: "Session", command: AddItem) -> None:
             f"There is no item '{command.after}'.", code="invalid_value", param="previous_item_id"
         ) from None
     session.tell(ItemAdded(command.item, previous))
+    if command.sound is not None:
+        session.dictations.start(command.item.id, command.sound)
     session.prime()
 
 

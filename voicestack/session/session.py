@@ -23,6 +23,7 @@ from voicestack.ports import Observer, TransportSession
 from voicestack.session.asides import Asides
 from voicestack.session.brief import Brief
 from voicestack.session.desk import obey
+from voicestack.session.dictations import Dictations
 from voicestack.session.ears import Ears, SpeechEvent
 from voicestack.session.ledger import Ledger
 from voicestack.session.minutes import Minutes
@@ -81,6 +82,7 @@ class Session:
         self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing)
         self._minutes = Minutes(self.history, self.tell, new_id, engines.tts.rate_hz)
         self._asides = Asides(engines, tuning, clock, self.scope, transport, new_id)
+        self.dictations = Dictations(engines.asr, clock, self.scope, self.history, self.tell, self._receive)
         self._next_options = ReplyOptions()
         self._timer: Timer | None = None
 

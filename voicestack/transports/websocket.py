@@ -4,18 +4,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-import numpy as np
 from websockets.frames import CloseCode
 
 from voicestack.aio.clock import Clock, Timer
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.errors import TransportLost
-from voicestack.core.g711 import decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
+from voicestack.core.g711 import encode_a_law, encode_mu_law
 from voicestack.core.ids import TurnId
 from voicestack.core.notes import Note, ReplyEnded
 from voicestack.core.resample import Resampler
-from voicestack.realtime.formats import AudioFormat
+from voicestack.realtime.formats import AudioFormat, samples_of
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
 from voicestack.transports.ws_peer import WebSocketPeer
 
@@ -148,14 +147,7 @@ class _Ear:
 
     def decode(self, data: bytes) -> Pcm:
         """To int16 mono at EAR_RATE_HZ."""
-        match self.format.kind:
-            case "pcm":
-                pcm: Pcm = np.frombuffer(data, dtype="<i2")
-            case "pcmu":
-                pcm = decode_mu_law(np.frombuffer(data, dtype=np.uint8))
-            case "pcma":
-                pcm = decode_a_law(np.frombuffer(data, dtype=np.uint8))
-        return self._resampler.push(pcm)
+        return self._resampler.push(samples_of(data, self.format))
 
 
 class _Lips:
