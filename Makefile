@@ -4,7 +4,7 @@ BIN := .venv/bin
 SET_UP = @command -v $(PYTHON) >/dev/null || { echo "voicestack: install Python first: apt-get install python3 python3-venv"; exit 2; }; $(PYTHON) -m voicestack.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench lock clean
+.PHONY: help setup run test check asyncapi bench lock clean
 
 help: ## this list
 	@echo "voicestack: a voice agent that you run yourself"
@@ -30,6 +30,10 @@ check: ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict voicestack tests
 	$(BIN)/lint-imports
+
+asyncapi: ## write docs/asyncapi.json again
+	$(SET_UP) test
+	$(BIN)/python -m tests.support.asyncapi
 
 bench: ## set up, then measure voice to voice
 	$(SET_UP) run

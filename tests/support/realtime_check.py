@@ -10,11 +10,12 @@ from typing import Any, get_args
 
 import orjson
 from openai.types.realtime import RealtimeServerEvent
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from voicestack.core.ids import SessionId
 from voicestack.core.settings import SessionSettings
 from voicestack.realtime.protocol import RealtimeProtocol
+from voicestack.realtime.wire import ExtensionEvent, ServerEvent
 
 EXTENSIONS = ("voicestack.turn.measured", "voicestack.user.hearing")
 MAX_ID_CHARS = 32
@@ -30,6 +31,12 @@ def _event_types() -> dict[str, TypeAdapter[Any]]:
 
 
 EVENT_TYPES = _event_types()
+_STRICT = ConfigDict(extra="forbid", strict=True)
+DESCRIBED: dict[str, TypeAdapter[Any]] = {
+    get_args(event.__annotations__["type"])[0]: TypeAdapter(list[event], config=_STRICT)  # type: ignore[valid-type]
+    for event in (*get_args(ServerEvent), *get_args(ExtensionEvent))
+}
+"""Our own description, and nothing beyond it. In a list, as an event alone takes no configuration."""
 NEVER_SENT = {"conversation.created", "conversation.item.created"}
 """Typed, but a client that knows the GA names is confused by them."""
 UNTYPED = {"session.id", "session.object", "session.expires_at"}
@@ -84,7 +91,12 @@ def make_protocol(
 
 def check_server_event(event: dict[str, Any], *, extensions: bool = False) -> None:
     """Raise AssertionError unless the event is exactly what the types allow, with nothing unknown in it."""
-    kind = event.get("type")
+    kind = event["type"]
+    assert kind in DESCRIBED, f"unknown type of event: {kind!r}"
+    try:
+        DESCRIBED[kind].validate_python([event])
+    except ValidationError as error:
+        raise AssertionError(f"not as described in realtime/wire: {error}\n{event}") from None
     if extensions and kind in EXTENSIONS:
         return
     assert kind in EVENT_TYPES, f"unknown type of event: {kind!r}"

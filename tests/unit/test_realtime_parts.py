@@ -73,7 +73,8 @@ def test_the_checker_itself_can_fail(change: dict[str, object]) -> None:
 
 
 def test_the_checker_looks_inside() -> None:
-    item = {"id": "i", "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
+    item = {"id": "i", "object": "realtime.item", "type": "message", "status": "completed", "role": "user"}
+    item["content"] = [{"type": "input_audio"}]  # type: ignore[assignment]
     event = {"type": "conversation.item.added", "event_id": "e", "previous_item_id": None, "item": item}
     check_server_event(event)
     for part in (

@@ -1,0 +1,96 @@
+"""What can be said over the WebSocket? The AsyncAPI 3 document, made from the definitions in `realtime/wire`.
+
+`docs/asyncapi.json` is a copy.
+"""
+
+from typing import Any, get_args
+
+import orjson
+from pydantic import TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from voicestack import __version__
+from voicestack.realtime.wire import ClientEvent, ExtensionEvent, ServerEvent
+
+SCHEMAS = "#/components/schemas/"
+CHANNEL = "#/channels/realtime"
+WHAT = (
+    "The OpenAI Realtime API (GA): JSON text frames, one event each. Keys that are not described are ignored "
+    "when a client sends them and never sent by the server."
+)
+
+
+def asyncapi_route() -> Route:
+    """The route of the document."""
+    text = document_text()
+
+    async def asyncapi(request: Request) -> Response:
+        return Response(text, media_type="application/json")
+
+    return Route("/asyncapi.json", asyncapi)
+
+
+def document_text() -> bytes:
+    """The document as it is served and kept: indented, keys in order."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(document(), option=options)
+
+
+def document() -> dict[str, Any]:
+    """The AsyncAPI document."""
+    events = [*get_args(ClientEvent), *get_args(ServerEvent), *get_args(ExtensionEvent)]
+    _, schemas = TypeAdapter.json_schemas(
+        [(event, "validation", TypeAdapter(event)) for event in events], ref_template=SCHEMAS + "{model}"
+    )
+    messages = {
+        _key(event): {
+            "name": _kind(event),
+            "summary": event.__doc__,
+            "payload": {"$ref": SCHEMAS + event.__name__},
+        }
+        for event in events
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "voicestack", "version": __version__, "description": WHAT},
+        "defaultContentType": "application/json",
+        "channels": {
+            "realtime": {
+                "address": "/v1/realtime",
+                "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in messages},
+                "bindings": {"ws": {"method": "GET", "query": _QUERY}},
+            }
+        },
+        "operations": {
+            "listen": _operation("receive", "What a client may send.", get_args(ClientEvent)),
+            "tell": _operation("send", "What any client may receive.", get_args(ServerEvent)),
+            "tellMore": _operation("send", "With `voicestack_events=1` only.", get_args(ExtensionEvent)),
+        },
+        "components": {"messages": messages, "schemas": schemas["$defs"]},
+    }
+
+
+_QUERY = {
+    "type": "object",
+    "properties": {
+        "model": {"type": "string", "description": "Any name will do; it is shown again."},
+        "voicestack_events": {"enum": ["0", "1"], "default": "0", "description": "Send our own events too."},
+    },
+}
+
+
+def _operation(action: str, summary: str, events: tuple[Any, ...]) -> dict[str, Any]:
+    messages = [{"$ref": f"{CHANNEL}/messages/{_key(event)}"} for event in events]
+    return {"action": action, "summary": summary, "channel": {"$ref": CHANNEL}, "messages": messages}
+
+
+def _kind(event: Any) -> str:
+    """The `type` of an event."""
+    return str(get_args(event.__annotations__["type"])[0])
+
+
+def _key(event: Any) -> str:
+    """Its name in the document: a dot would have to be escaped in every reference."""
+    return _kind(event).replace(".", "_")
