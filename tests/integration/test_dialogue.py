@@ -11,6 +11,7 @@ from voicestack.core.audio import AudioFrame
 from voicestack.core.commands import (
     AddItem,
     CancelReply,
+    ClearAudio,
     CommitAudio,
     Configure,
     CreateReply,
@@ -450,6 +451,34 @@ def test_settings_change_in_mid_utterance_without_losing_it() -> None:
     (stopped,) = d.peer.notes(UserStopped)
     assert isinstance(stopped, UserStopped)
     assert stopped.audio_end_ms >= 640 + 800
+
+
+def test_switching_the_detection_off_in_mid_utterance_ends_it_without_losing_it() -> None:
+    async def script(d: Dialogue) -> None:
+        await d.peer.say(speech(640))
+        d.peer.send(Configure(SessionSettings(turn_detection=None)))
+        await d.peer.be_silent(200)
+        d.peer.send(CreateReply())
+        await d.peer.be_silent(4000)
+
+    d = converse(script)
+    assert len(d.peer.notes(UserStopped)) == len(d.peer.notes(UserStarted)) == 1
+    assert d.context() == [("user", "what time is it"), ("agent", "It is five o'clock.")]
+
+
+def test_a_buffer_that_is_cleared_in_mid_word_does_not_keep_the_user_speaking_for_ever() -> None:
+    """Found by the fuzzer: nothing was left by which to see that no more audio came."""
+
+    async def script(d: Dialogue) -> None:
+        await d.peer.say(speech(640))
+        d.peer.send(ClearAudio())
+        await asyncio.sleep(3)
+        assert len(d.peer.notes(UserStopped)) == 1
+        d.peer.send(CreateReply())
+        await asyncio.sleep(3)
+
+    d = converse(script)
+    assert [e.status for e in ended(d)][-1] == "completed"
 
 
 def test_a_stream_that_stops_in_mid_word_ends_the_utterance() -> None:

@@ -165,7 +165,7 @@ def _check_names(events: list[dict[str, Any]]) -> None:
 async def _session(storm: Storm, n_frames: int) -> list[bytes]:
     clock, numbers = LoopClock(), itertools.count(1)
     peer = FuzzedPeer()
-    protocol = make_protocol(SETTINGS)
+    protocol = make_protocol(SETTINGS, numbers=numbers)
     transport = RealtimeTransport(cast(WebSocketPeer, peer), protocol, tts_rate_hz=24_000, clock=clock)
     session = Session(
         SessionId("sess_1"),

@@ -4,7 +4,7 @@ The package itself reads leniently (`construct`): a wrong field shows as None th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any, get_args
 
@@ -75,10 +75,14 @@ RESPONSE_KEYS = {
 
 
 def make_protocol(
-    defaults: SessionSettings | None = None, *, model: str = "voicestack-1", extensions: bool = False
+    defaults: SessionSettings | None = None,
+    *,
+    model: str = "voicestack-1",
+    extensions: bool = False,
+    numbers: Iterator[int] | None = None,
 ) -> RealtimeProtocol:
     """A protocol with numbered names, at the Unix time 1000."""
-    numbers = count(1)
+    numbers = numbers or count(1)
     return RealtimeProtocol(
         session_id=SessionId("sess_1"),
         model=model,

@@ -91,6 +91,7 @@ class Ears:
         self._recognising: set[Channel[AudioFrame | Pause]] = set()
         self._heard_to = 0  # media time up to which audio belongs to earlier utterances
         self._n_samples = 0
+        self._arrived_ns = 0  # of the newest frame
         self._stall_timer: Timer | None = None
 
     @property
@@ -112,16 +113,16 @@ class Ears:
 
     def configure(self, detection: ServerVad | None) -> None:
         """Listen with these settings from now on; an open utterance is not lost."""
-        was_manual = self._detection is None
+        was_manual, is_manual = self._detection is None, detection is None
+        if was_manual != is_manual and self._current is not None:
+            self.commit()  # who began it is not there any more to end it
         self._detection = detection
         if detection is not None:
             self._endpointer.rules = self._rules(detection)
-            if was_manual and self._current is not None:
-                self.commit()
 
     def hear(self, frame: AudioFrame) -> None:
         """Take the next frame."""
-        self._n_samples = frame.end_sample
+        self._n_samples, self._arrived_ns = frame.end_sample, frame.arrived_ns
         self._recent.append(frame)
         self._forget_old()
         if self._detection is None and self._current is None:
@@ -258,13 +259,13 @@ class Ears:
 
     def _on_stall(self) -> None:
         self._stall_timer = None
-        if self._current is None or not self._recent:
+        if self._current is None:
             return
-        quiet_ns = self._clock.now_ns() - self._recent[-1].arrived_ns
+        quiet_ns = self._clock.now_ns() - self._arrived_ns
         if quiet_ns >= self._hearing.stall_ms * 1_000_000:
             self.commit()
         else:
-            self._watch_for_stall(self._recent[-1].arrived_ns)
+            self._watch_for_stall(self._arrived_ns)
 
     def _arrival_ns(self, sample: int) -> int:
         """When the frame with the sample before media time `sample` arrived."""

@@ -54,15 +54,18 @@ class Minutes:
         self._tts_rate_hz = tts_rate_hz
         self._aside = aside
         self._items: dict[UtteranceId, ItemId] = {}
+        self._detected: set[UtteranceId] = set()
 
     def user_started(self, utterance: UtteranceId, start_sample: int) -> None:
-        """The user began to speak."""
+        """The user began to speak, as the detector heard it."""
+        self._detected.add(utterance)
         self._tell(UserStarted(self._item_of(utterance), samples_to_ms(start_sample, EAR_RATE_HZ)))
 
-    def user_stopped(self, utterance: UtteranceId, end_sample: int, *, by_vad: bool) -> None:
+    def user_stopped(self, utterance: UtteranceId, end_sample: int) -> None:
         """The utterance is over: it becomes an item whose words are still to come."""
         item = Item(self._item_of(utterance), "user", None, spoken=True)
-        if by_vad:
+        if utterance in self._detected:
+            self._detected.remove(utterance)
             self._tell(UserStopped(item.id, samples_to_ms(end_sample, EAR_RATE_HZ)))
         previous = self._history.add(item)
         self._tell(AudioCommitted(item.id, previous))

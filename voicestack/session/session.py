@@ -138,7 +138,6 @@ class Session:
 
     def on_speech(self, event: SpeechEvent, sample: int) -> None:
         """Called by the ears: write it down, then decide."""
-        by_vad = self.settings.turn_detection is not None
         match event:
             case events.SpeechStarted(utterance=utterance):
                 self._minutes.user_started(utterance, sample)
@@ -147,7 +146,7 @@ class Session:
             case events.SpeechEnded(at_ns=now_ns, utterance=utterance, speech_end_ns=end_ns):
                 self._ledger.hear(Mark.SPEECH_END, end_ns)
                 self._ledger.hear(Mark.ENDPOINT, now_ns)
-                self._minutes.user_stopped(utterance, sample, by_vad=by_vad)
+                self._minutes.user_stopped(utterance, sample)
             case events.WordsHeard(at_ns=now_ns, utterance=utterance, text=text):
                 self._ledger.hear(Mark.ASR_FINAL, now_ns)
                 self._minutes.user_said(utterance, text, sample)
