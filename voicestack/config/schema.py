@@ -207,7 +207,7 @@ class StagesSection(BaseModel):
     model_config = STRICT
 
     max_transcriptions: Count = 2
-    """At the same time; more are refused with 503. One decoder of `asr.workers_max` is always left to calls."""
+    """At the same time; more are refused with 503. One of `asr.workers_max` is left to calls."""
     max_speeches: Count = 4
     """At the same time; more are refused with 503."""
     beside_calls_ratio: float = Field(default=4.0, gt=0.0, le=1_000.0)

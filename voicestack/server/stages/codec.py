@@ -45,7 +45,8 @@ async def decoded(file: BinaryIO) -> AsyncGenerator[Pcm, None]:
     if not has_codecs():
         message = f"This server reads WAV files only; other formats need its extra '{EXTRA}' (PyAV)."
         raise PeerProtocolError(message, code="unsupported_media_type", param="file")
-    file.seek(0)
+    file.flush()
+    os.lseek(file.fileno(), 0, os.SEEK_SET)  # the file object's own `seek` may move within its buffer only
     n_bytes = 0
     async with _child("decode", stdin=file.fileno()) as process:
         assert process.stdout is not None

@@ -82,9 +82,7 @@ class Reply:
         body = answer.model_dump_json().encode()
         if self._media_type is None:
             retry = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-            await self._begin(
-                status, "application/json", {"Content-Length": str(len(body)), **retry, "Connection": "close"}
-            )
+            await self._begin(status, "application/json", {"Content-Length": str(len(body)), **retry})
             await self._body(body, more=False)
         elif self._media_type == SSE:
             await self.write(b"data: " + body + b"\n\n")

@@ -114,7 +114,8 @@ class SpeechApi:
                         yield _bytes(resampler.push(frame.pcm))
         if n_samples == 0:
             raise StageError("the voice said nothing", stage="tts")
-        yield _bytes(resampler.flush())
+        if rest := _bytes(resampler.flush()):
+            yield rest
 
 
 def spoken_phrases(text: str) -> list[str]:
