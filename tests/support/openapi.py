@@ -6,6 +6,7 @@
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import orjson
@@ -33,12 +34,8 @@ def running_app() -> tuple[Starlette, bytes]:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             served.append((await client.get("/openapi.json")).content)
 
-    original = lifecycle.make_app
-    lifecycle.make_app = make_app
-    try:
+    with patch.object(lifecycle, "make_app", make_app):  # the real one, overheard
         with_server(script)
-    finally:
-        lifecycle.make_app = original
     return made[0], served[0]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_nothing_is_heard_twice_and_no_speech_is_lost() -> None:
     assert sum(map(len, asr.heard)) <= len(pcm) + 512
     assert max(map(len, asr.heard)) <= LONGEST_SAMPLES + 2 * 512
     assert [piece.text for piece in pieces] == [str(len(part)) for part in asr.heard]
-    assert all(a.end_s <= b.start_s for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(a.end_s <= b.start_s for a, b in pairwise(pieces))
     assert pieces[-1].end_s == len(pcm) / EAR_RATE_HZ
 
 

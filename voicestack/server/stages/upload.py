@@ -104,9 +104,12 @@ def _resampled(content: memoryview, sound: WavSound) -> Iterator[Pcm]:
         raise PeerProtocolError(message, code="invalid_audio", param="file")
     resampler = Resampler(sound.rate_hz, EAR_RATE_HZ)
     step = int(sound.rate_hz * BLOCK_S) * sound.frame_bytes
+    n_early = resampler.delay_samples  # silence from before the sound
     for at in range(sound.start_bytes, sound.end_bytes, step):
-        yield resampler.push(sound.mono(content[at : min(at + step, sound.end_bytes)]))
-    yield resampler.flush()
+        block = resampler.push(sound.mono(content[at : min(at + step, sound.end_bytes)]))
+        yield block[n_early:]
+        n_early = max(0, n_early - len(block))
+    yield resampler.flush()[n_early:]
 
 
 def _fields(form: FormData) -> dict[str, object]:
