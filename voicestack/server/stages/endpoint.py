@@ -33,6 +33,9 @@ SSE = "text/event-stream"
 class Reply:
     """The answer to one request, written piece by piece.
 
+    Its end is kept back until `finish`, when the request's place is free again: a client that then asks for
+    the next thing at once finds it.
+
     Args:
         send: ASGI's.
     """
@@ -40,6 +43,7 @@ class Reply:
     def __init__(self, send: Send) -> None:
         self._send_now = send
         self._media_type: str | None = None
+        self._rest = b""
 
     @property
     def has_begun(self) -> bool:
@@ -49,7 +53,7 @@ class Reply:
     async def whole(self, body: bytes, media_type: str) -> None:
         """Answer with all of it."""
         await self._begin(200, media_type, {"Content-Length": str(len(body))})
-        await self._body(body, more=False)
+        self._rest = body
 
     async def begin(self, media_type: str) -> None:
         """Begin an answer whose length is not known."""
@@ -68,9 +72,9 @@ class Reply:
         """Send a server-sent event. Raises as `write` does."""
         await self.write(b"data: " + event.model_dump_json().encode() + b"\n\n")
 
-    async def end(self) -> None:
-        """The answer is complete."""
-        await self._body(b"", more=False)
+    async def finish(self) -> None:
+        """The answer is complete. Raises as `write` does."""
+        await self._body(self._rest, more=False)
 
     async def fail(self, error: VoiceStackError) -> None:
         """Tell the error, in the way that is left.
@@ -86,7 +90,7 @@ class Reply:
             await self._body(body, more=False)
         elif self._media_type == SSE:
             await self.write(b"data: " + body + b"\n\n")
-            await self.end()
+            await self.finish()
 
     async def _begin(self, status: int, media_type: str, headers: dict[str, str]) -> None:
         self._media_type = media_type
@@ -133,6 +137,7 @@ class StageEndpoint:
         try:
             with self.turnstile.passing():
                 await self.work(Request(scope, receive), reply)
+            await reply.finish()
             outcome = "answered"
         except (TransportLost, ClientDisconnect) as lost:
             outcome = "abandoned"

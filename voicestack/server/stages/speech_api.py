@@ -78,7 +78,6 @@ class SpeechApi:
                     await reply.write(part)
             if wish.stream_format == "sse":
                 await reply.event(AudioDone())
-            await reply.end()
 
     async def _wish(self, request: Request) -> SpeechWish:
         max_bytes = self.max_input_chars * JSON_BYTES_PER_CHAR + JSON_BYTES

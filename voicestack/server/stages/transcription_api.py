@@ -60,7 +60,6 @@ class TranscriptionApi:
         if not reply.has_begun:
             await reply.begin(SSE)
         await reply.event(TextDone(text=text))
-        await reply.end()
 
     async def _write(self, recording: Recording, upload: Upload, reply: Reply) -> None:
         async with aclosing(recording.pieces()) as pieces:

@@ -31,8 +31,8 @@ def written(kind: TranscriptFormat, pieces: Sequence[Piece], duration_s: float, 
         case "verbose_json":
             segments = tuple(_segment(n, piece) for n, piece in enumerate(pieces))
             return VerboseTranscription(
-                language=language, duration=usage.seconds, text=text, segments=segments, usage=usage
-            ).model_dump_json()
+                language=language, duration_s=usage.seconds, text=text, segments=segments, usage=usage
+            ).model_dump_json(by_alias=True)
         case "text":
             return f"{text}\n"
         case "srt":
@@ -66,5 +66,5 @@ def _segment(n: int, piece: Piece) -> TranscriptionSegment:
         end=round(piece.end_s, 3),
         text=piece.text,
         compression_ratio=round(len(data) / len(zlib.compress(data)), 3),
-        no_speech_prob=round(1 - piece.p_speech, 3),
+        p_no_speech=round(1 - piece.p_speech, 3),
     )

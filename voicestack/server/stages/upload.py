@@ -1,5 +1,6 @@
 """What was uploaded? The fields of a transcription request and its sound, as blocks at EAR_RATE_HZ."""
 
+import mmap
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -81,8 +82,8 @@ async def sound_of(file: BinaryIO, *, max_audio_s: int) -> AsyncGenerator[Pcm, N
     """
     file.seek(0)
     if is_wav(file.read(12)):
-        file.seek(0)
-        content = memoryview(file.read())
+        file.flush()
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         sound = find_sound(content)
         if sound.n_samples > max_audio_s * sound.rate_hz:
             raise _too_long(max_audio_s)

@@ -100,7 +100,7 @@ class TranscriptionSegment(BaseModel):
     """0.0: not measured."""
     compression_ratio: float
     """Length of the text by its length compressed; high means repetition."""
-    no_speech_prob: float
+    p_no_speech: float = Field(serialization_alias="no_speech_prob")
     """1 less the mean of the voice activity detector's opinions."""
 
 
@@ -109,7 +109,7 @@ class VerboseTranscription(BaseModel):
 
     task: Literal["transcribe"] = "transcribe"
     language: str
-    duration: float
+    duration_s: float = Field(serialization_alias="duration")
     text: str
     segments: tuple[TranscriptionSegment, ...]
     usage: DurationUsage
