@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.machinery import ModuleSpec
@@ -216,3 +217,19 @@ def test_a_client_that_hangs_up_stops_the_recogniser(stream: str) -> None:
             assert (await client.post(TRANSCRIPTIONS, **sound(question()))).status_code == 200
 
     with_server(script, sets=SLOW)
+
+
+def test_a_server_that_stops_does_not_wait_for_a_client_that_does_not_read() -> None:
+    body = json.dumps({"input": "This goes on and on. " * 190, "response_format": "pcm"}).encode()
+    head = f"POST {SPEECH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    with socket.socket() as client:  # it stays open until the server is gone
+        client.setblocking(False)
+
+        async def script(port: int) -> None:
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            await loop.sock_sendall(client, head + body)
+            assert (await loop.sock_recv(client, 12)) == b"HTTP/1.1 200"
+
+        with_server(script, sets=[*SCRIPTED, "server.shutdown_grace_s=1"], timeout_s=10)

@@ -210,9 +210,9 @@ class StagesSection(BaseModel):
     """At the same time; more are refused with 503. One of `asr.workers_max` is left to calls."""
     max_speeches: Count = 4
     """At the same time; more are refused with 503."""
-    beside_calls_ratio: float = Field(default=4.0, gt=0.0, le=1_000.0)
+    beside_calls_ratio: float = Field(default=2.0, gt=0.0, le=1_000.0)
     """Seconds of audio a second, all requests together, while somebody is in a call. Without calls there is
-    no limit. PocketSphinx needs 0.12 of a core per second of audio: 4 leave calls half a core and more."""
+    no limit. PocketSphinx needs 0.12 of a core per second of audio: 2 take a quarter of a core."""
     max_upload_bytes: int = Field(default=26_214_400, ge=65_536)
     """Largest audio file: 25 MiB, as OpenAI has it."""
     max_audio_s: int = Field(default=3_600, ge=1)
