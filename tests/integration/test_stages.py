@@ -68,7 +68,15 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 def test_answers_are_as_described() -> None:
     async def script(port: int) -> None:
         async with http(port) as client:
-            for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/models"):
+            for path in (
+                "/",
+                "/healthz",
+                "/readyz",
+                "/metrics",
+                "/openapi.json",
+                "/asyncapi.json",
+                "/v1/models",
+            ):
                 assert (await client.get(path)).status_code == 200
             assert (await client.get("/v1/models/scripted-tts")).json()["stage"] == "tts"
             assert (await client.get("/v1/models/a/b")).status_code == 404

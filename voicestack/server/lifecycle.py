@@ -21,6 +21,7 @@ from voicestack.core.errors import ConfigError, Overloaded
 from voicestack.core.marks import TurnMarks
 from voicestack.server.app import Parts, make_app
 from voicestack.server.assembly import Supervised, assemble, tuning_of
+from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
@@ -95,7 +96,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             admits=admits,
             in_calls=lambda: door.n_sessions > 0,
         )
-        parts = Parts(config, door, readiness, metrics, [*stages, openapi_route()])
+        parts = Parts(config, door, readiness, metrics, [*stages, openapi_route(), asyncapi_route()])
         server = _web_server(config, door, clock, make_app(parts))
         stop = _stop_on_signals(server)
 

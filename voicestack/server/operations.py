@@ -133,6 +133,11 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/openapi.json"): Operation(
         "openapi", "This document", {200: Answer("OpenAPI 3.1", {JSON: {"type": "object"}})}
     ),
+    ("GET", "/asyncapi.json"): Operation(
+        "asyncapi",
+        "The events of the Realtime API",
+        {200: Answer("AsyncAPI 3", {JSON: {"type": "object"}})},
+    ),
     ("GET", "/v1/models"): Operation(
         "listModels", "The models in use", {200: Answer("All of them", {JSON: ModelList})}
     ),
@@ -174,7 +179,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "connectRealtime",
         "Talk: the OpenAI Realtime API over WebSocket",
         {101: Answer("The connection is a WebSocket now; events are JSON texts")},
-        about="Only as a WebSocket upgrade. The subprotocol `realtime` is chosen when it is offered. When "
+        about="Only as a WebSocket upgrade; `/asyncapi.json` describes the events. The subprotocol `realtime` is chosen when it is offered. When "
         "the server is full, the connection is closed with 1013.",
         query={
             "model": "Any name; it is repeated in the session object.",
