@@ -179,7 +179,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "connectRealtime",
         "Talk: the OpenAI Realtime API over WebSocket",
         {101: Answer("The connection is a WebSocket now; events are JSON texts")},
-        about="Only as a WebSocket upgrade; `/asyncapi.json` describes the events. The subprotocol `realtime` is chosen when it is offered. When "
+        about="Only as a WebSocket upgrade; `/asyncapi.json` describes the events. "
+        "The subprotocol `realtime` is chosen when it is offered. When "
         "the server is full, the connection is closed with 1013.",
         query={
             "model": "Any name; it is repeated in the session object.",
