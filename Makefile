@@ -4,7 +4,7 @@ BIN := .venv/bin
 SET_UP = @command -v $(PYTHON) >/dev/null || { echo "voicestack: install Python first: apt-get install python3 python3-venv"; exit 2; }; $(PYTHON) -m voicestack.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check asyncapi bench lock clean
+.PHONY: help setup run test check asyncapi openapi bench lock clean
 
 help: ## this list
 	@echo "voicestack: a voice agent that you run yourself"
@@ -34,6 +34,10 @@ check: ## ruff, mypy and the import contracts
 asyncapi: ## write docs/asyncapi.json again
 	$(SET_UP) test
 	$(BIN)/python -m tests.support.asyncapi
+
+openapi: ## write docs/openapi.json again
+	$(SET_UP) test
+	$(BIN)/python -m tests.support.openapi
 
 bench: ## set up, then measure voice to voice
 	$(SET_UP) run

@@ -201,6 +201,26 @@ class TtsSection(BaseModel):
     """Words a minute at speed 1.0. eSpeak NG's own default is 175; it is easier to follow a little slower."""
 
 
+class StagesSection(BaseModel):
+    """The stages used alone, over `/v1/audio/*`: what they may cost, so that calls do not suffer."""
+
+    model_config = STRICT
+
+    max_transcriptions: Count = 2
+    """At the same time; more are refused with 503. One of `asr.workers_max` is left to calls."""
+    max_speeches: Count = 4
+    """At the same time; more are refused with 503."""
+    beside_calls_ratio: float = Field(default=2.0, gt=0.0, le=1_000.0)
+    """Seconds of audio a second, all requests together, while somebody is in a call. Without calls there is
+    no limit. PocketSphinx needs 0.12 of a core per second of audio: 2 take a quarter of a core."""
+    max_upload_bytes: int = Field(default=26_214_400, ge=65_536)
+    """Largest audio file: 25 MiB, as OpenAI has it."""
+    max_audio_s: int = Field(default=3_600, ge=1)
+    """Longest audio: an hour, which PocketSphinx works on for seven minutes."""
+    max_input_chars: int = Field(default=4_096, ge=1)
+    """Longest text to say, as OpenAI has it: about five minutes of speech."""
+
+
 class BudgetSection(BaseModel):
     """How long the user may wait: from the last sample of speech to the first of the answer.
 
@@ -262,6 +282,7 @@ class Config(BaseModel):
     asr: AsrSection = AsrSection()
     llm: LlmSection = LlmSection()
     tts: TtsSection = TtsSection()
+    stages: StagesSection = StagesSection()
     budget: BudgetSection = BudgetSection()
     telemetry: TelemetrySection = TelemetrySection()
 

@@ -1,5 +1,6 @@
-"""What the server answers over plain HTTP: health, readiness, metrics, models, and a page that says hello."""
+"""What the server answers over plain HTTP: health, readiness, metrics, the stages, and a hello."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from starlette.applications import Starlette
@@ -34,6 +35,7 @@ class Parts:
     door: RealtimeDoor
     readiness: Readiness
     metrics: Metrics
+    stages: Sequence[Route]
 
 
 def make_app(parts: Parts) -> Starlette:
@@ -69,17 +71,12 @@ def make_app(parts: Parts) -> Starlette:
         body, content_type = parts.metrics.render()
         return Response(body, headers={"Content-Type": content_type})
 
-    async def models(request: Request) -> Response:
-        model = parts.config.llm.model or "voicestack"
-        entry = {"id": model, "object": "model", "created": 0, "owned_by": "voicestack"}
-        return JSONResponse({"object": "list", "data": [entry]})
-
     return Starlette(
         routes=[
             Route("/", home),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            Route("/v1/models", models),
+            *parts.stages,
         ]
     )

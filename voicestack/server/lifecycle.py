@@ -21,8 +21,11 @@ from voicestack.core.errors import ConfigError, Overloaded
 from voicestack.core.marks import TurnMarks
 from voicestack.server.app import Parts, make_app
 from voicestack.server.assembly import Supervised, assemble, tuning_of
+from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.door import RealtimeDoor
+from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
+from voicestack.server.stages.routes import stage_routes
 from voicestack.telemetry.metrics import ChildReadings, Metrics
 from voicestack.transports.ws_peer import WebSocketPeer
 
@@ -85,7 +88,16 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         metrics.watch_queues(door.queued_ms)
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
-        server = _web_server(config, door, clock, make_app(Parts(config, door, readiness, metrics)))
+        stages = stage_routes(
+            config,
+            assembly.engines,
+            clock=clock,
+            metrics=metrics,
+            admits=admits,
+            in_calls=lambda: door.n_sessions > 0,
+        )
+        parts = Parts(config, door, readiness, metrics, [*stages, openapi_route(), asyncapi_route()])
+        server = _web_server(config, door, clock, make_app(parts))
         stop = _stop_on_signals(server)
 
         def ready(turn: TurnMarks) -> None:

@@ -51,6 +51,13 @@ BARGE_IN_EDGES_S = (
 """A flush takes tens of microseconds; 5 ms is the limit."""
 
 
+REQUEST_EDGES_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""A phrase takes tens of milliseconds, an hour of audio minutes."""
+
+STAGE_REQUESTS = ("transcriptions", "speech")
+REQUEST_OUTCOMES = ("answered", "refused", "failed", "abandoned")
+
+
 class Buckets:
     """What a histogram counts. One bisection and two additions; for one thread only.
 
@@ -103,6 +110,8 @@ class Metrics:
         self._turns = Counter({"answered": 0, "interrupted": 0, "silent": 0})
         self._drafts = Counter({"true": 0, "false": 0})
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._requests = {endpoint: Buckets(REQUEST_EDGES_S) for endpoint in STAGE_REQUESTS}
+        self._outcomes = Counter({(one, how): 0 for one in STAGE_REQUESTS for how in REQUEST_OUTCOMES})
         self._children: dict[str, ChildReadings] = {}
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
@@ -137,6 +146,12 @@ class Metrics:
     def stage_failed(self, stage: str, code: str) -> None:
         """See `ports.Observer`."""
         self._failures[stage, code] += 1
+
+    def stage_requested(self, endpoint: str, outcome: str, duration_s: float) -> None:
+        """A request for a stage alone is over: one of STAGE_REQUESTS, one of REQUEST_OUTCOMES."""
+        self._outcomes[endpoint, outcome] += 1
+        if outcome == "answered":
+            self._requests[endpoint].add(duration_s)
 
     def session_opened(self) -> None:
         """A peer is connected."""
@@ -182,6 +197,11 @@ class Metrics:
         for stage, buckets in self._stages.items():
             buckets.export(stages, stage)
         yield stages
+        about = "How long a request for a stage alone took that was answered to its end"
+        requests = HistogramMetricFamily("voicestack_stage_request_seconds", about, labels=["endpoint"])
+        for endpoint, buckets in self._requests.items():
+            buckets.export(requests, endpoint)
+        yield requests
         for name, about, buckets in (
             ("response_seconds", "From the user's last sample to the answer's first", self._response),
             ("hidden_ratio", "Share of the work done before the end of the turn was decided", self._hidden),
@@ -207,6 +227,13 @@ class Metrics:
         )
         for failure, n in self._failures.items():
             failures.add_metric(failure, n)
+        labels = ["endpoint", "outcome"]
+        requests = CounterMetricFamily(
+            "voicestack_stage_requests", "Requests for a stage alone, by how they ended", labels=labels
+        )
+        for request, n in self._outcomes.items():
+            requests.add_metric(request, n)
+        yield requests
         labels = ["child"]
         restarts = CounterMetricFamily(
             "voicestack_child_restarts", "Restarts of child processes", labels=labels

@@ -1,0 +1,201 @@
+"""What does every HTTP route do? The registry behind the OpenAPI document; what is missing fails a test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
+
+from voicestack.core.marks import Span
+from voicestack.server.stages.errors import STATUSES
+from voicestack.server.stages.wire import (
+    AudioDelta,
+    AudioDone,
+    ErrorAnswer,
+    Model,
+    ModelList,
+    SpeechWish,
+    TextDelta,
+    TextDone,
+    Transcription,
+    TranscriptionWish,
+    VerboseTranscription,
+)
+
+JSON, HTML, TEXT, EVENTS = "application/json", "text/html", "text/plain", "text/event-stream"
+BYTES: Mapping[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+PLAIN: Mapping[str, Any] = {"type": "string"}
+
+Schema = type[BaseModel] | Mapping[str, Any]
+"""A model, or JSON Schema as it is."""
+
+
+class ReadyAnswer(BaseModel):
+    """Whether the server is warm, and how its last synthetic turn went."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    ready: bool
+    reason: str | None
+    """Why it is not."""
+    profile: str
+    sessions: int
+    """Conversations in progress."""
+    synthetic_turn_ms: float | None
+    """From the last sample of the question to the first of the answer."""
+    spans: tuple[Span, ...]
+    """Where that time went."""
+
+
+class TranscriptionForm(TranscriptionWish):
+    """A sound to be written down."""
+
+    file: Annotated[bytes, WithJsonSchema({**BYTES})]
+    """WAV, and with PyAV also MP3, Ogg, FLAC, WebM, MP4 and others. The container is found by its content."""
+
+
+class ClientSecretWish(BaseModel):
+    """A key for a browser, which lives for minutes."""
+
+    expires_after: dict[str, Any] | None = None
+    session: dict[str, Any] | None = None
+
+
+class ClientSecret(BaseModel):
+    """The key."""
+
+    value: str
+    expires_at: int
+    session: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way in which a route answers.
+
+    Attributes:
+        about: For people.
+        content: Schemas by media type.
+        headers: Descriptions by name.
+    """
+
+    about: str
+    content: Mapping[str, Schema] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one method of one route does.
+
+    Attributes:
+        name: For generated clients.
+        summary: One line.
+        answers: By status.
+        about: More than one line.
+        request: Schemas of the body by media type; empty for none.
+        query: Descriptions of query parameters by name.
+        errors: Further statuses with which it answers an ErrorAnswer.
+    """
+
+    name: str
+    summary: str
+    answers: Mapping[int, Answer]
+    about: str = ""
+    request: Mapping[str, Schema] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    errors: Sequence[int] = ()
+
+
+RETRY = {"Retry-After": "Seconds after which to try again."}
+
+_STAGE_ERRORS = tuple(status for status in STATUSES if status != 404)
+
+_SPEECH = dict.fromkeys((f"audio/{kind}" for kind in ("mpeg", "ogg", "aac", "flac", "wav", "pcm")), BYTES)
+_SUBTITLES = dict.fromkeys((TEXT, "application/x-subrip", "text/vtt"), PLAIN)
+
+OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("GET", "/"): Operation("home", "A page that says hello", {200: Answer("The page", {HTML: PLAIN})}),
+    ("GET", "/healthz"): Operation(
+        "health", "Whether the process answers", {200: Answer("It does", {TEXT: PLAIN})}
+    ),
+    ("GET", "/readyz"): Operation(
+        "readiness",
+        "Whether the server is warm",
+        {
+            200: Answer("A synthetic turn stayed within its budget", {JSON: ReadyAnswer}),
+            503: Answer("Not yet, or not any more", {JSON: ReadyAnswer}, RETRY),
+        },
+    ),
+    ("GET", "/metrics"): Operation(
+        "metrics", "Figures for Prometheus", {200: Answer("Prometheus text format", {TEXT: PLAIN})}
+    ),
+    ("GET", "/openapi.json"): Operation(
+        "openapi", "This document", {200: Answer("OpenAPI 3.1", {JSON: {"type": "object"}})}
+    ),
+    ("GET", "/asyncapi.json"): Operation(
+        "asyncapi",
+        "The events of the Realtime API",
+        {200: Answer("AsyncAPI 3", {JSON: {"type": "object"}})},
+    ),
+    ("GET", "/v1/models"): Operation(
+        "listModels", "The models in use", {200: Answer("All of them", {JSON: ModelList})}
+    ),
+    ("GET", "/v1/models/{model}"): Operation(
+        "retrieveModel", "One of the models in use", {200: Answer("It", {JSON: Model})}, errors=(404,)
+    ),
+    ("POST", "/v1/audio/transcriptions"): Operation(
+        "createTranscription",
+        "What is said in this file?",
+        {
+            200: Answer(
+                "The transcript, by `response_format`; events with `stream`",
+                {
+                    JSON: {"anyOf": [Transcription, VerboseTranscription]},
+                    EVENTS: {"anyOf": [TextDelta, TextDone, ErrorAnswer]},
+                    **_SUBTITLES,
+                },
+            )
+        },
+        about="The file is cut at silences; the recogniser that also listens to calls hears the pieces. "
+        "While there are calls, requests go at the pace of `stages.beside_calls_ratio`.",
+        request={"multipart/form-data": TranscriptionForm},
+        errors=_STAGE_ERRORS,
+    ),
+    ("POST", "/v1/audio/speech"): Operation(
+        "createSpeech",
+        "Say this text",
+        {
+            200: Answer(
+                "The sound, streamed as it is spoken",
+                {**_SPEECH, EVENTS: {"anyOf": [AudioDelta, AudioDone, ErrorAnswer]}},
+            )
+        },
+        about="An answer that breaks off ends without its last chunk; events end with an error.",
+        request={JSON: SpeechWish},
+        errors=_STAGE_ERRORS,
+    ),
+    ("GET", "/v1/realtime"): Operation(
+        "connectRealtime",
+        "Talk: the OpenAI Realtime API over WebSocket",
+        {101: Answer("The connection is a WebSocket now; events are JSON texts")},
+        about="Only as a WebSocket upgrade; `/asyncapi.json` describes the events. "
+        "The subprotocol `realtime` is chosen when it is offered. When "
+        "the server is full, the connection is closed with 1013.",
+        query={
+            "model": "Any name; it is repeated in the session object.",
+            "voicestack_events": "1 asks for events beyond the Realtime API.",
+        },
+    ),
+    ("POST", "/v1/realtime/client_secrets"): Operation(
+        "createClientSecret",
+        "A short-lived key for a browser",
+        {200: Answer("The key", {JSON: ClientSecret})},
+        request={JSON: ClientSecretWish},
+        errors=(400,),
+    ),
+}
+"""By method and path, parameters without their converters."""
+
+ANYWHERE = {("GET", "/v1/realtime")}
+"""Not a route: the WebSocket protocol answers."""

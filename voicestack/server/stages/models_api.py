@@ -1,0 +1,90 @@
+"""`GET /v1/models`: which models are in use here?"""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from voicestack.config.schema import Config
+from voicestack.core.errors import PeerProtocolError
+from voicestack.server.stages.errors import told
+from voicestack.server.stages.wire import Model, ModelList
+
+Stage = Literal["asr", "llm", "tts"]
+
+DEFAULT_LLM = "SmolLM2-135M-Instruct"
+"""What `llm.model = ""` means to the engine `llama_server`."""
+
+_OWNERS = {
+    "pocketsphinx": "cmusphinx",
+    "espeak": "espeak-ng",
+    "scripted": "voicestack",
+    DEFAULT_LLM: "huggingfacetb",
+}
+_LANGUAGES = {"pocketsphinx": ("en",)}
+
+
+def languages_of(config: Config) -> tuple[str, ...]:
+    """What the recogniser knows, as ISO 639-1; empty if that is not known."""
+    return _LANGUAGES.get(config.asr.engine, ())
+
+
+def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
+    """The models of a configuration, by their configured names.
+
+    Args:
+        config: The configuration.
+        since_s: When they were taken into use, in seconds since 1970.
+    """
+    engines: dict[Stage, str] = {
+        "asr": config.asr.engine,
+        "llm": config.llm.engine,
+        "tts": config.tts.engine,
+    }
+    names = {
+        "asr": str(getattr(config.asr, "model", "")) or config.asr.engine,
+        "llm": _llm_name(config),
+        "tts": str(getattr(config.tts, "model", "")) or config.tts.engine,
+    }
+    models = []
+    for stage, engine in engines.items():
+        name = names[stage]
+        is_shared = list(names.values()).count(name) > 1
+        owner = _OWNERS.get(name) or _OWNERS.get(engine) or "unknown"
+        models.append(
+            Model(id=f"{name}-{stage}" if is_shared else name, created=since_s, owned_by=owner, stage=stage)
+        )
+    return tuple(models)
+
+
+def _llm_name(config: Config) -> str:
+    if config.llm.engine == "llama_server":
+        return PurePath(config.llm.model).stem if config.llm.model else DEFAULT_LLM
+    return config.llm.model or config.llm.engine
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsApi:
+    """The two endpoints."""
+
+    models: tuple[Model, ...]
+
+    async def all(self, request: Request) -> Response:
+        """Every model."""
+        return _json(ModelList(data=self.models).model_dump_json(), 200)
+
+    async def one(self, request: Request) -> Response:
+        """One of them; its name may hold slashes."""
+        name = request.path_params["model"]
+        model = next((model for model in self.models if model.id == name), None)
+        if model is not None:
+            return _json(model.model_dump_json(), 200)
+        message = f"There is no model '{name}' here; /v1/models lists those that there are."
+        status, _, answer = told(PeerProtocolError(message, code="model_not_found", param="model"))
+        return _json(answer.model_dump_json(), status)
+
+
+def _json(body: str, status: int) -> Response:
+    return Response(body, status, media_type="application/json")
