@@ -120,7 +120,7 @@ class Storm:
             elif what == 2:
                 place[key] = [inner] * 3
             else:
-                place[key] = self._random.choice(ODD)
+                place[key] = copy.deepcopy(self._random.choice(ODD))
             return
 
     def _garble(self, frame: str) -> str:
