@@ -15,7 +15,7 @@ class Asked:
     """The part of a request that decides whether it is let in.
 
     Attributes:
-        peer: IP address of the other end of the connection, maybe a proxy's; not an address for a Unix socket.
+        peer: IP address of the other end of the connection, maybe a proxy's; no address for a Unix socket.
         credential: The key or ephemeral secret; None if there is none.
         origin: The web page that it comes from; None for anything but a browser.
         host: What the client calls this server.

@@ -6,9 +6,9 @@
           |          256 random bits
           its name, which is shown and logged
 
-Only the SHA-256 of a key is kept. Slow hashes (bcrypt, scrypt) are for passwords that people think up: they make
-each of a few billion likely guesses dear. Here there are 2^256 equally likely ones, so a fast hash is as safe,
-and a flood of wrong keys costs the server nothing worth mentioning.
+Only the SHA-256 of a key is kept. Slow hashes (bcrypt, scrypt) are for passwords that people think up: they
+make each of a few billion likely guesses dear. Here there are 2^256 equally likely ones, so a fast hash is as
+safe, and a flood of wrong keys costs the server nothing worth mentioning.
 """
 
 import hashlib

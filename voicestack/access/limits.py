@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 BURST_S = 20
-"""How much of its rate somebody who was quiet may use at once: a page is loaded, or an office comes to work."""
+"""Seconds of its rate that somebody who was quiet may use at once: an office comes to work."""
 
 CAPACITY = 65_536
-"""Names that are remembered at once, about 10 MB. Then the one that has been quiet for longest is forgotten."""
+"""Names that are remembered, about 10 MB. Beyond it the one that was quiet for longest is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,7 @@ class Buckets:
     def take(self, charges: Sequence[Charge], now_ns: int) -> int:
         """Charge all accounts, or none. Returns 0, or the nanoseconds after which all could pay."""
         bills = [charge for charge in charges if charge.rate.per_minute]
-        paid = [
-            next_free_ns(self._free_at_ns.get(bill.account, 0), now_ns, bill.rate) for bill in bills
-        ]
+        paid = [next_free_ns(self._free_at_ns.get(bill.account, 0), now_ns, bill.rate) for bill in bills]
         wait_ns = max((wait for _, wait in paid), default=0)
         for bill, (free_at_ns, _) in zip(bills, paid, strict=True):
             if not wait_ns:

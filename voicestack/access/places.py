@@ -34,12 +34,13 @@ class Proxies:
         """
         address = asked.peer
         for hop in reversed(asked.forwarded):
-            if not self._trusts(address) or _address(_without_port(hop)) is None:
+            if not self.trusts(address) or _address(_without_port(hop)) is None:
                 break
             address = _without_port(hop)
         return address
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Whether that is one of them."""
         found = _address(address)
         return found is not None and any(found in network for network in self._networks)
 
@@ -55,13 +56,13 @@ def counted_as(address: str) -> str:
 class Origins:
     """Which web pages may connect.
 
-    A browser sends its user's address with every page's request, so a page anywhere could talk to a server that
-    only this machine can reach. Programs that are no browsers send no origin and are always let through.
+    A page from anywhere can make its reader's browser talk to a server that only the reader's machine can
+    reach. Programs that are no browsers send no origin and are always let through.
 
     Args:
         allowed: Origins as browsers write them; `*` for all.
-        own_pages: Also let in pages of the host that is being asked. Not for a server that only this machine can
-            reach and that asks for no key: a name that is made to point here would pass for such a page.
+        own_pages: Also let in pages of the host that is being asked. Not for a server that only this machine
+            can reach and that asks for no key: a name that is made to point here would pass for such a page.
     """
 
     def __init__(self, allowed: Sequence[str], *, own_pages: bool) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import orjson
 
 DEFAULT_TENANT = "default"
-"""Whose keys are made without `--tenant`: the operator's own. It alone sees figures about the whole server."""
+"""Whose keys are made without `--tenant`: the operator's own. Only it sees figures about the server."""
 
 
 @dataclass(frozen=True, slots=True)

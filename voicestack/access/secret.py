@@ -4,8 +4,8 @@
 
     ek_ + base64url( 32 bytes HMAC-SHA256 | zlib( JSON claims ) )
 
-Nothing is stored: any server with the same signing key knows its own. It is signed, not encrypted; its holder may
-read the session configuration in it, which `session.created` shows him too.
+Nothing is stored: any server with the same signing key knows its own. It is signed, not encrypted: its holder
+can read the session configuration in it, which `session.created` shows too.
 """
 
 import base64
@@ -29,7 +29,7 @@ DEFAULT_LIFETIME_S = 600
 """Both OpenAI's."""
 
 MAX_CHARS = 6_000
-"""Travels in a header line, of which `websockets` and most proxies take 8 KiB, the rest of the line included."""
+"""It travels in a header line, of which `websockets` and most proxies take 8 KiB."""
 
 SIGNING_KEY_BYTES = 32
 _MAC_BYTES = 32
@@ -44,7 +44,7 @@ class Claims:
     Attributes:
         id: Names it, for its limits.
         tenant: See `Principal`.
-        key_id: The key it was made with; when that is revoked it is worth nothing. Empty at a server without keys.
+        key_id: The key it was made with, and ends with. Empty at a server without keys.
         expires_at_s: Unix time from which it opens nothing.
         session: The session fields to begin with, checked; what the client did not give is absent.
         model: The model it was made for, None for any.

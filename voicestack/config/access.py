@@ -40,11 +40,11 @@ class AccessSection(BaseModel):
     model_config = STRICT
 
     keys_file: str = ""
-    """Where `voicestack keys` keeps the hashed keys; empty for voicestack/keys.json in the user's data folder."""
+    """Where `voicestack keys` keeps the hashes; empty for voicestack/keys.json in the user's data folder."""
     open_to_anyone: bool = False
     """Let everybody in without a key, at any address, even if there are keys."""
     origins: Origins = ()
-    """Web pages that may connect, besides those from this machine and those that this server serves; `*` for all."""
+    """Web pages that may connect, besides those of this machine and of this server itself; `*` for all."""
     trusted_proxies: Networks = ()
     """Reverse proxies whose X-Forwarded-For is believed. Whoever is believed can name any address."""
     open_metrics: bool = False
@@ -78,7 +78,7 @@ class LimitsSection(BaseModel):
     header_bytes: int = Field(default=65_536, ge=1_024)
     """Longest HTTP head. Twice what nginx takes (4 buffers of 8 KiB)."""
     header_timeout_ms: int = Field(default=10_000, ge=100, le=600_000)
-    """Longest wait for a whole HTTP head, and for a TLS handshake. A slow telephone needs about two seconds."""
+    """Longest wait for a whole HTTP head. A slow telephone needs about two seconds."""
     body_timeout_ms: int = Field(default=60_000, ge=100, le=3_600_000)
     """Longest wait for a whole HTTP body: 25 MB at 3.5 Mbit/s."""
     unread_timeout_ms: int = Field(default=30_000, ge=100, le=3_600_000)

@@ -4,16 +4,22 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from voicestack import __version__
-from voicestack.aio.clock import Clock, SystemClock
+from voicestack.access.certificate import Tls, certificate_of
+from voicestack.access.guard import Guard, refuse_exposure
+from voicestack.access.key_file import KeyFile, KeysInForce, default_path
+from voicestack.access.places import Proxies
+from voicestack.aio.clock import Clock, SystemClock, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
@@ -22,6 +28,7 @@ from voicestack.core.marks import TurnMarks
 from voicestack.server.app import Parts, make_app
 from voicestack.server.assembly import Supervised, assemble, tuning_of
 from voicestack.server.door import RealtimeDoor
+from voicestack.server.http_wire import HttpLimits, LimitedHttp
 from voicestack.server.readiness import Readiness
 from voicestack.telemetry.metrics import ChildReadings, Metrics
 from voicestack.transports.ws_peer import WebSocketPeer
@@ -29,6 +36,9 @@ from voicestack.transports.ws_peer import WebSocketPeer
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
+
+LOOK_S = 1.0
+"""How often the keys and the certificate are looked at: three calls of stat. So soon a revocation counts."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -52,9 +62,14 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     """Serve until SIGINT, SIGTERM or `Running.stop`. `on_ready` is called every time that it becomes ready.
 
     Raises:
-        ConfigError: the engines cannot be made, or the port is taken.
+        ConfigError: the engines cannot be made, the port is taken, strangers could come in, or the keys file
+            or certificate cannot be used.
     """
     clock = SystemClock()
+    keys = KeysInForce(keys_file_of(config))
+    refuse_exposure(config.server.host, config.access, keys)
+    tls = certificate_of(config.tls, config.server.host, os.environ, unix_s=unix_s)
+    guard = Guard(config.server.host, config.access, config.limits, keys, clock=clock, unix_s=unix_s)
     assembly = assemble(config, clock)
     metrics = Metrics(version=__version__, profile=config.profile)
     readiness = Readiness(
@@ -80,12 +95,19 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         for part in assembly.supervised:
             scope.start(part.run(), name=part.name)
         door = RealtimeDoor(
-            config, assembly.engines, clock=clock, scope=scope, metrics=metrics, admits=admits
+            config,
+            assembly.engines,
+            guard=guard,
+            clock=clock,
+            scope=scope,
+            metrics=metrics,
+            admits=admits,
         )
         metrics.watch_queues(door.queued_ms)
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
-        server = _web_server(config, door, clock, make_app(Parts(config, door, readiness, metrics)))
+        app = make_app(Parts(config, door, readiness, metrics, guard, keys))
+        server = _web_server(config, door, clock, app, tls)
         stop = _stop_on_signals(server)
 
         def ready(turn: TurnMarks) -> None:
@@ -93,6 +115,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             on_ready(Running(_port(server), turn, stop))
 
         scope.start(readiness.run(ready), name="readiness")
+        scope.start(_look_after(keys, tls, door), name="keys")
         try:
             await server.serve()
         except SystemExit:  # uvicorn's word for a port that is taken
@@ -102,7 +125,23 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     log.info("stopped")
 
 
-def _web_server(config: Config, door: RealtimeDoor, clock: Clock, app: Starlette) -> _Uvicorn:
+def keys_file_of(config: Config) -> KeyFile:
+    """Where the configuration keeps the keys."""
+    named = config.access.keys_file
+    return KeyFile(Path(named).expanduser() if named else default_path(os.environ))
+
+
+async def _look_after(keys: KeysInForce, tls: Tls | None, door: RealtimeDoor) -> None:
+    """Follow the files."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if keys.refresh():
+            door.end_unwelcome()
+        if tls is not None:
+            tls.refresh()
+
+
+def _web_server(config: Config, door: RealtimeDoor, clock: Clock, app: ASGIApp, tls: Tls | None) -> _Uvicorn:
     peer = functools.partial(
         WebSocketPeer,
         door,
@@ -110,20 +149,23 @@ def _web_server(config: Config, door: RealtimeDoor, clock: Clock, app: Starlette
         max_message_bytes=config.server.max_message_bytes,
         max_unsent_bytes=config.server.write_buffer_limit_bytes,
     )
-    return _Uvicorn(
-        uvicorn.Config(
-            app,
-            host=config.server.host,
-            port=config.server.port,
-            ws=peer,  # type: ignore[arg-type]  # anything that makes a protocol will do
-            http="httptools",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
-        )
+    shared = HttpLimits(config.limits, Proxies(config.access.trusted_proxies), clock)
+    settings = uvicorn.Config(
+        app,
+        host=config.server.host,
+        port=config.server.port,
+        ws=peer,  # type: ignore[arg-type]  # anything that makes a protocol will do
+        http=functools.partial(LimitedHttp, shared),  # type: ignore[arg-type]  # likewise
+        proxy_headers=False,  # whom to believe is access.trusted_proxies
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
     )
+    settings.load()
+    settings.ssl = None if tls is None else tls.context
+    return _Uvicorn(settings)
 
 
 def _settle_memory() -> None:
