@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -16,6 +17,7 @@ from voicestack.access.principal import Denied
 from voicestack.aio.clock import unix_s
 from voicestack.config.schema import Config
 from voicestack.core.errors import PeerProtocolError
+from voicestack.realtime.checks import SHOWN_CHARS
 from voicestack.server.client_secrets import SecretMint
 from voicestack.server.door import RealtimeDoor, new_id
 from voicestack.server.http_guard import GuardedApp
@@ -57,7 +59,7 @@ def make_app(parts: Parts) -> ASGIApp:
     figures = _figures(parts)
     public = [*_open_routes(parts), *(figures if parts.config.access.open_metrics else [])]
     keyed = [*_api_routes(parts), *(figures if not parts.config.access.open_metrics else [])]
-    app = Starlette(routes=[*public, *keyed])
+    app = Starlette(routes=[*public, *keyed], exception_handlers={HTTPException: _explained})
     return GuardedApp(app, parts.guard, parts.config.limits, public)
 
 
@@ -140,6 +142,15 @@ def _api_routes(parts: Parts) -> list[Route]:
             for path, endpoint in (("/client_secrets", mint.answer), ("/calls/{name}/hangup", hang_up))
         ),
     ]
+
+
+async def _explained(request: Request, error: Exception) -> Response:
+    """What Starlette refuses, in the form of the API."""
+    assert isinstance(error, HTTPException)
+    code = "not_found" if error.status_code == 404 else "invalid_request"
+    message = f"{error.detail}: {request.method} {request.url.path[:SHOWN_CHARS]}."
+    denied = Denied(error.status_code, code, message)
+    return Response(denied.body, denied.status, error.headers, "application/json")
 
 
 def _is_operator(request: Request) -> bool:
