@@ -51,7 +51,8 @@ def test_a_burst_then_one_at_a_time(rate: Rate) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, MINUTE_NS)), max_size=200))
 def test_memory_is_bounded_and_the_quietest_is_forgotten(steps: list[tuple[int, int]]) -> None:
-    buckets, now_ns, seen = Buckets(capacity=8), 0, []
+    seen: list[int] = []
+    buckets, now_ns = Buckets(capacity=8), 0
     for who, gap in steps:
         now_ns += gap
         buckets.take([Charge(str(who), Rate(3))], now_ns)
@@ -76,7 +77,8 @@ names = st.sampled_from(["a", "b", "c"])
 
 @given(st.lists(st.tuples(st.booleans(), st.frozensets(names, min_size=1)), max_size=100), st.integers(1, 5))
 def test_seats_are_what_is_taken_and_not_left(steps: list[tuple[bool, frozenset[str]]], cap: int) -> None:
-    seats, sitting = Seats(), []
+    sitting: list[tuple[Seat, ...]] = []
+    seats = Seats()
     for comes, accounts in steps:
         wanted = tuple(Seat(account, cap) for account in sorted(accounts))
         if comes:

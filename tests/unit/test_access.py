@@ -3,6 +3,7 @@
 import multiprocessing
 import stat
 import string
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_the_signing_key_stays_and_is_closed_to_others(
 def _add(path: Path, n_keys: int) -> None:
     for _ in range(n_keys):
         made = mint(Terms(), 0)
-        KeyFile(path).change(lambda ring, key=made.key: ring.with_key(key))
+        KeyFile(path).change(partial(Keyring.with_key, key=made.key))
 
 
 def test_nothing_is_lost_when_two_write_at_once(tmp_path: Path) -> None:

@@ -64,8 +64,10 @@ class Tls:
             log.error("%s; the certificate that was read before stays in use", error)
 
     def _load(self) -> None:
+        """Try first: a certificate without its own key would leave the context unusable."""
         try:
-            self.context.load_cert_chain(self._pair.cert, self._pair.key, password=_no_password)
+            for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
+                context.load_cert_chain(self._pair.cert, self._pair.key, password=_no_password)
         except ssl.SSLError as error:
             files = f"tls.cert_file {self._pair.cert} and tls.key_file {self._pair.key}"
             raise ConfigError(f"{files} do not work together: {error.reason or error}") from None
