@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,10 @@ def test_what_is_open_and_what_is_not(path: Path) -> None:
                 assert answer.startswith(b"HTTP/1.1 401"), one
             assert (await client.post("/v1/realtime/client_secrets", json={})).status_code == 401
             mine, theirs = bearer(key), bearer(other)
-            assert "voicestack_turns" in (await client.get("/metrics", headers=mine)).text
+            page = (await client.get("/metrics", headers=mine)).text
+            assert "voicestack_turns" in page
+            n_refused = len(closed) + len(disguised) + 1
+            assert f'voicestack_refusals_total{{code="invalid_api_key"}} {n_refused}.0' in page
             denied = await client.get("/metrics", headers=theirs)
             assert (denied.status_code, denied.json()["error"]["code"]) == (403, "insufficient_permissions")
             assert (await client.get("/readyz", headers=mine)).json()["profile"] == "scripted"
@@ -355,3 +359,13 @@ def test_openai_connects_without_a_page(path: Path) -> None:
             assert event.type == "session.created"
 
     with_server(script, sets=keyed(path))
+
+
+def test_a_port_that_is_taken_is_named(path: Path) -> None:
+    async def script(_: int) -> None:
+        raise AssertionError("it was started")
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"server\.port {port} on 127\.0\.0\.1 cannot be used.* taken"):
+            with_server(script, sets=keyed(path, f"server.port={port}"))

@@ -1,6 +1,8 @@
 """Who is let in, and at what pace? Every request and every session passes here."""
 
-from collections.abc import Callable
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from voicestack.access.asked import Asked
@@ -14,6 +16,8 @@ from voicestack.access.secret import Claims, read
 from voicestack.aio.clock import Clock
 from voicestack.config.access import AccessSection, LimitsSection
 from voicestack.core.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 SEAT_RETRY_S = 5
 """When to try again after "too many at once". Nobody knows when a conversation ends."""
@@ -97,6 +101,12 @@ class Guard:
         self._proxies = Proxies(access.trusted_proxies)
         self._buckets = Buckets()
         self._seats = Seats()
+        self._refusals: Counter[str] = Counter()
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How many were refused, by code."""
+        return self._refusals
 
     @property
     def asks_for_keys(self) -> bool:
@@ -116,13 +126,10 @@ class Guard:
 
     def admit(self, asked: Asked) -> Visitor | Denied:
         """Let them in or not: origin, then pace, then key. `slow_down` is part of it."""
-        if not self.allows_origin(asked):
-            return FORBIDDEN_ORIGIN
-        slow = self.slow_down(asked)
-        if slow is not None:
-            return slow
-        found = self._identify(asked)
-        return self._failed(asked, found) if isinstance(found, Denied) else self._welcome(asked, *found)
+        answer = self._decide(asked)
+        if isinstance(answer, Denied):
+            self._refusals[answer.code] += 1
+        return answer
 
     def full(self, visitor: Visitor) -> Denied | None:
         """Whether the visitor has all the sessions there may be at once."""
@@ -131,6 +138,7 @@ class Guard:
             return None
         whose = seat.account.partition(" ")[0]
         message = f"Too many sessions at once for this {whose}: {seat.cap} are allowed."
+        self._refusals["rate_limit_exceeded"] += 1
         return Denied(429, "rate_limit_exceeded", message, SEAT_RETRY_S)
 
     def sit(self, visitor: Visitor) -> None:
@@ -147,6 +155,15 @@ class Guard:
             return True
         key = self._keys.ring.named(principal.key_id)
         return key is not None and key.tenant == principal.tenant
+
+    def _decide(self, asked: Asked) -> Visitor | Denied:
+        if not self.allows_origin(asked):
+            return FORBIDDEN_ORIGIN
+        slow = self.slow_down(asked)
+        if slow is not None:
+            return slow
+        found = self._identify(asked)
+        return self._failed(asked, found) if isinstance(found, Denied) else self._welcome(asked, *found)
 
     # --- who ------------------------------------------------------------------------------------------------
 
@@ -199,7 +216,10 @@ class Guard:
         address = self._proxies.client_of(asked)
         rate = Rate(self._limits.failures_per_minute_per_address)
         slow = self._charge(Charge(f"failures {counted_as(address) or address}", rate))
-        return refusal if slow is None else slow
+        if slow is not None:
+            return slow
+        log.info("%s shows no valid key", address)
+        return refusal
 
     def _charge(self, *charges: Charge) -> Denied | None:
         wait_ns = self._buckets.take(charges, self._clock.now_ns())

@@ -1,37 +1,33 @@
 """How the server starts, warms up, runs and stops."""
 
 import asyncio
-import functools
 import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from voicestack import __version__
 from voicestack.access.certificate import Tls, certificate_of
 from voicestack.access.guard import Guard, refuse_exposure
 from voicestack.access.key_file import KeyFile, KeysInForce, default_path
-from voicestack.access.places import Proxies
-from voicestack.aio.clock import Clock, SystemClock, unix_s
+from voicestack.aio.clock import SystemClock, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
-from voicestack.core.errors import ConfigError, Overloaded
+from voicestack.core.errors import Overloaded
 from voicestack.core.marks import TurnMarks
 from voicestack.server.app import Parts, make_app
 from voicestack.server.assembly import Supervised, assemble, tuning_of
 from voicestack.server.door import RealtimeDoor
-from voicestack.server.http_wire import HttpLimits, LimitedHttp
 from voicestack.server.readiness import Readiness
+from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import ChildReadings, Metrics
-from voicestack.transports.ws_peer import WebSocketPeer
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +35,6 @@ RETRY_AFTER_MS = 1000
 
 LOOK_S = 1.0
 """How often the keys and the certificate are looked at: three calls of stat. So soon a revocation counts."""
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, with the signals left to us: it would raise them again and skip our clean-up."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +60,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     guard = Guard(config.server.host, config.access, config.limits, keys, clock=clock, unix_s=unix_s)
     assembly = assemble(config, clock)
     metrics = Metrics(version=__version__, profile=config.profile)
+    metrics.watch_refusals(lambda: guard.refusals)
     readiness = Readiness(
         assembly.engines,
         assembly.supervised,
@@ -107,21 +96,16 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
         app = make_app(Parts(config, door, readiness, metrics, guard, keys))
-        server = _web_server(config, door, clock, app, tls)
+        server = WebServer(config, app, door, clock, tls)
         stop = _stop_on_signals(server)
 
         def ready(turn: TurnMarks) -> None:
             _settle_memory()
-            on_ready(Running(_port(server), turn, stop))
+            on_ready(Running(server.port, turn, stop))
 
         scope.start(readiness.run(ready), name="readiness")
         scope.start(_look_after(keys, tls, door), name="keys")
-        try:
-            await server.serve()
-        except SystemExit:  # uvicorn's word for a port that is taken
-            raise ConfigError(
-                f"server.port {config.server.port} on {config.server.host} cannot be used: is it taken?"
-            ) from None
+        await server.serve()
     log.info("stopped")
 
 
@@ -139,33 +123,6 @@ async def _look_after(keys: KeysInForce, tls: Tls | None, door: RealtimeDoor) ->
             door.end_unwelcome()
         if tls is not None:
             tls.refresh()
-
-
-def _web_server(config: Config, door: RealtimeDoor, clock: Clock, app: ASGIApp, tls: Tls | None) -> _Uvicorn:
-    peer = functools.partial(
-        WebSocketPeer,
-        door,
-        clock,
-        max_message_bytes=config.server.max_message_bytes,
-        max_unsent_bytes=config.server.write_buffer_limit_bytes,
-    )
-    shared = HttpLimits(config.limits, Proxies(config.access.trusted_proxies), clock)
-    settings = uvicorn.Config(
-        app,
-        host=config.server.host,
-        port=config.server.port,
-        ws=peer,  # type: ignore[arg-type]  # anything that makes a protocol will do
-        http=functools.partial(LimitedHttp, shared),  # type: ignore[arg-type]  # likewise
-        proxy_headers=False,  # whom to believe is access.trusted_proxies
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
-    )
-    settings.load()
-    settings.ssl = None if tls is None else tls.context
-    return _Uvicorn(settings)
 
 
 def _settle_memory() -> None:
@@ -192,8 +149,3 @@ def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
 
 def _readings(part: Supervised) -> ChildReadings:
     return ChildReadings(n_restarts=lambda: part.n_restarts, is_ready=lambda: part.is_ready)
-
-
-def _port(server: uvicorn.Server) -> int:
-    port: int = server.servers[0].sockets[0].getsockname()[1]
-    return port
