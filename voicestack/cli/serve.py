@@ -9,7 +9,8 @@ from pathlib import Path
 import uvloop
 
 from voicestack.config.load import load
-from voicestack.server.lifecycle import Running, serve
+from voicestack.config.schema import Config
+from voicestack.server.lifecycle import Running, keys_file_of, serve
 from voicestack.server.readiness import QUESTION_FILE
 from voicestack.telemetry.logs import set_up_logs
 
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             f"   (a spoken test turn was answered in {running.turn.response_ms:.0f} ms)\n\n"
             f"  talk to it   {_program()} talk {_near(QUESTION)} --url ws{s}://{address}{insecure}\n"
             f"  any client   ws{s}://{address}/v1/realtime   (OpenAI Realtime API)\n"
+            f"  let in       {_who_comes_in(config)}\n"
             f"  figures      http{s}://{address}/metrics\n"
             "  stop         Ctrl-C\n",
             flush=True,
@@ -65,6 +67,14 @@ def run(args: argparse.Namespace) -> int:
 
     uvloop.run(serve(config, on_ready))
     return 0
+
+
+def _who_comes_in(config: Config) -> str:
+    if config.access.open_to_anyone:
+        return "anybody who reaches this address, without a key"
+    if keys_file_of(config).stamp() is None:
+        return "anybody on this machine, without a key"
+    return "whoever has an API key (voicestack keys list)"
 
 
 def _reachable(host: str) -> str:
