@@ -257,6 +257,49 @@ def test_an_open_server_asks_for_keys_once_there_are_some(path: Path) -> None:
     with_server(script, sets=keyed(path))
 
 
+def test_bytes_that_no_client_sends_are_refused_in_words(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = new_key(path).secret.encode()
+    upgrade = (
+        b"Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==\r\n"
+    )
+    good = b"Authorization: Bearer " + key + b"\r\n"
+    odd = [
+        (b"/v1/realtime", b"Authorization: Bearer \xff\xfe\r\n", b"401"),
+        (b"/v1/realtime", b"Authorization: Bearer ek_\xff\xfe\r\n", b"401"),
+        (b"/v1/realtime", b"Sec-WebSocket-Protocol: openai-insecure-api-key.\xff\r\n", b"400"),
+        (b"/v1/realtime", b"Origin: http://[\r\n" + good, b"403"),
+        (b"/v1/realtime", b"Origin: \xff\r\n" + good, b"403"),
+        (b"/v1/realtime", b"Origin: http://a\r\nOrigin: http://localhost\r\n" + good, b"400"),
+        (b"/v1/realtime", b"X-Forwarded-For: " + b"1.2.3.4," * 900 + b"\r\n" + good, b"101"),
+        (b"/v1/realtime?call_id=%ff%00", good, b"404"),
+        (b"/v1/realtime?model=%ff%ed%a0%80", good, b"101"),
+        (b"//[/v1/realtime", good, b"404"),
+        (b"http://x/v1/realtime?model=m", good, b"101"),
+        (b"http://x/v1/realtime?model=m", b"", b"401"),
+        (b"/%ff", good, b"404"),
+        (b"/\xff", good, b"40"),
+    ]
+
+    async def script(port: int) -> None:
+        for url, headers, status in odd:
+            async with asyncio.timeout(5):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET " + url + b" HTTP/1.1\r\n" + upgrade + headers + b"\r\n")
+                line = await reader.readline()
+                writer.close()
+            assert line.startswith(b"HTTP/1.1 " + status), (url, headers, line)
+        async with http(port) as client:
+            for one in (b"Bearer \xff\xfe", b"Bearer ek_\xff"):
+                answer = await client.get("/v1/models", headers={b"Authorization": one})
+                assert answer.status_code == 401
+
+    with_server(script, sets=keyed(path, "limits.failures_per_minute_per_address=60"))
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 # --- tenants --------------------------------------------------------------------------------------------
 
 

@@ -177,6 +177,13 @@ def test_forged_expired_and_orphaned_ones_are_worth_nothing(path: Path) -> None:
                 KeyFile(path).change(lambda ring: ring.without(one.key.id))
                 assert await close_code(ws) == 1008
         assert (await refused(port, bearer(made())))[0] == 401
+        soon = made(key_id=other.key.id, tenant="globex", expires_at_s=unix_s() + 2)
+        async with call(port, bearer(soon)) as ws:
+            await event_of(ws, "session.created")
+            await asyncio.sleep(2.1)
+            assert (await refused(port, bearer(soon)))[0] == 401
+            await ws.send('{"type": "input_audio_buffer.clear"}')  # what it opened goes on
+            await event_of(ws, "input_audio_buffer.cleared")
         bad = made(key_id=other.key.id, tenant="globex", session={"output_modalities": ["smell"]})
         async with call(port, bearer(bad)) as ws:  # as if an older server had taken it
             assert (await event_of(ws, "error"))["error"]["param"] == "session.output_modalities"

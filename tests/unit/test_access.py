@@ -15,6 +15,7 @@ from voicestack.access.asked import Asked, read_request, subprotocols
 from voicestack.access.key_file import KeyFile, KeysInForce, default_path
 from voicestack.access.keys import PREFIX, BadKeyFile, Keyring, Terms, digest, mint
 from voicestack.access.places import Origins, Proxies, counted_as, is_loopback
+from voicestack.access.principal import Denied
 from voicestack.access.secret import Claims
 from voicestack.core.errors import ConfigError, PeerProtocolError
 
@@ -34,7 +35,16 @@ def test_a_key_is_found_by_itself_only_and_until_it_ends() -> None:
     name, _, rest = made.secret.removeprefix(PREFIX).partition("-")
     assert name == made.key.id
     mixed = f"{PREFIX}{other.key.id}-{rest}"
-    for wrong in (mixed, made.secret[:-1], made.secret + "\n", made.key.sha256, made.key.id, "", "\x00ü"):
+    for wrong in (
+        mixed,
+        made.secret[:-1],
+        made.secret + "\n",
+        made.key.sha256,
+        made.key.id,
+        "",
+        "\x00ü",
+        "\udcff",
+    ):
         assert ring.of(wrong, 1000) is None
     assert ring.without(made.key.id).of(made.secret, 1000) is None
     assert len(ring) == 2
@@ -128,6 +138,10 @@ def test_what_the_disk_refuses_is_said(tmp_path: Path) -> None:
 def test_the_default_place() -> None:
     assert default_path({"XDG_DATA_HOME": "/data"}) == Path("/data/voicestack/keys.json")
     assert default_path({}) == Path.home() / ".local/share/voicestack/keys.json"
+
+
+def test_a_refusal_can_quote_what_is_no_text() -> None:
+    assert b"not_found" in Denied(404, "not_found", "There is no \udcff.").body
 
 
 # --- ephemeral secrets ------------------------------------------------------------------------------------

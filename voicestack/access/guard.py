@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from voicestack.access.asked import Asked
@@ -99,7 +99,7 @@ class Guard:
         self._clock, self._unix_s = clock, unix_s
         self._is_local = is_loopback(host) and not access.open_to_anyone
         self._proxies = Proxies(access.trusted_proxies)
-        self._buckets = Buckets()
+        self._by_address, self._by_key = Buckets(), Buckets()  # so that addresses cannot push keys out
         self._seats = Seats()
         self._refusals: Counter[str] = Counter()
 
@@ -122,7 +122,7 @@ class Guard:
         """Count a request against its address. Returns the refusal when there were too many."""
         name = counted_as(self._proxies.client_of(asked))
         rate = Rate(self._limits.requests_per_minute_per_address)
-        return self._charge(Charge(f"address {name}", rate)) if name else None
+        return self._charge(self._by_address, [Charge(name, rate)]) if name else None
 
     def admit(self, asked: Asked) -> Visitor | Denied:
         """Let them in or not: origin, then pace, then key. `slow_down` is part of it."""
@@ -208,21 +208,22 @@ class Guard:
         address = self._proxies.client_of(asked)
         if name := counted_as(address):
             seats.append(Seat(f"address {name}", limits.sessions_per_address))
-        slow = self._charge(*charges)
+        slow = self._charge(self._by_key, charges)
         return slow or Visitor(principal, address, claims, tuple(seats))
 
     def _failed(self, asked: Asked, refusal: Denied) -> Denied:
         """Somebody without a valid key. A valid one always opens: whoever guesses cannot lock others out."""
         address = self._proxies.client_of(asked)
         rate = Rate(self._limits.failures_per_minute_per_address)
-        slow = self._charge(Charge(f"failures {counted_as(address) or address}", rate))
+        account = f"failures {counted_as(address) or address}"
+        slow = self._charge(self._by_address, [Charge(account, rate)])
         if slow is not None:
             return slow
         log.info("%s shows no valid key", address)
         return refusal
 
-    def _charge(self, *charges: Charge) -> Denied | None:
-        wait_ns = self._buckets.take(charges, self._clock.now_ns())
+    def _charge(self, buckets: Buckets, charges: Sequence[Charge]) -> Denied | None:
+        wait_ns = buckets.take(charges, self._clock.now_ns())
         if not wait_ns:
             return None
         wait_s = -(-wait_ns // 1_000_000_000)

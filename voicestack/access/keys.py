@@ -124,8 +124,8 @@ def mint(terms: Terms, now_s: int) -> Minted:
 
 
 def digest(secret: str) -> str:
-    """What is kept of a key."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    """What is kept of a key. Takes whatever can stand in a header."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Keyring:

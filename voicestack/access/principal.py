@@ -54,7 +54,8 @@ class Denied:
     def body(self) -> bytes:
         """The Realtime API's error object as JSON."""
         kind = _TYPES.get(self.status, "invalid_request_error")
-        error = {"message": self.message, "type": kind, "param": None, "code": self.code}
+        message = self.message.encode("utf-8", "replace").decode()  # it may quote what is no text
+        error = {"message": message, "type": kind, "param": None, "code": self.code}
         return orjson.dumps({"error": error})
 
     @property

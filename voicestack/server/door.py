@@ -96,14 +96,14 @@ class RealtimeDoor:
 
     def knock(self, request: Request, client: str) -> Refusal | Entry:
         """See `Door`."""
-        url = urlsplit(request.path)
-        path = url.path.rstrip("/")
-        if path not in PATHS:
-            return _refusal(Denied(404, "not_found", f"There is no WebSocket at {path}."))
+        path, query = _target(request)
+        if path.rstrip("/") not in PATHS:
+            shown = path[:SHOWN_CHARS]
+            return _refusal(Denied(404, "not_found", f"There is no WebSocket at {shown}."))
         visitor = self._guard.admit(read_request(request.headers.get_all, client))
         if isinstance(visitor, Denied):
             return _refusal(visitor)
-        if call_ids := parse_qs(url.query).get("call_id"):  # only calls have them, and there are none here
+        if call_ids := parse_qs(query).get("call_id"):  # only calls have them, and there are none here
             return _refusal(Denied(404, "not_found", f"There is no call {call_ids[0][:SHOWN_CHARS]}."))
         full = self._guard.full(visitor)
         if full is not None:
@@ -135,7 +135,7 @@ class RealtimeDoor:
             self._scope.start(self._converse(peer, protocol, session_id, visitor), name=session_id)
 
     def _protocol(self, request: Request, session_id: SessionId, claims: Claims | None) -> RealtimeProtocol:
-        query = parse_qs(urlsplit(request.path).query)
+        query = parse_qs(_target(request)[1])
         fixed = (claims.model if claims else None) or self._config.llm.model or "voicestack"
         return RealtimeProtocol(
             session_id=session_id,
@@ -215,6 +215,15 @@ class RealtimeDoor:
             self._clock.call_at(now_ns + limit_s * 1_000_000_000, lambda: over(message)),
             self._clock.call_at(now_ns + speechless_ms * 1_000_000, check_sent),
         ]
+
+
+def _target(request: Request) -> tuple[str, str]:
+    """Path and query. The target may be a whole address (RFC 9112, 3.2.2), or no address at all."""
+    try:
+        url = urlsplit(request.path)
+    except ValueError:
+        return request.path, ""
+    return url.path, url.query
 
 
 def _is_beta(request: Request) -> bool:
