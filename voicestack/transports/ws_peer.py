@@ -207,7 +207,10 @@ class WebSocketPeer(AsyncioProtocol):
 
     def _handshake(self, request: Request) -> None:
         self.request = request
-        response = self._wire.accept(request)
+        try:
+            response = self._wire.accept(request)
+        except UnicodeError:  # websockets before 16 stumbles over quoting a header that is not ASCII
+            response = self._wire.reject(400, "A header is not ASCII.\n")
         if response.status_code == 101:
             answer = self._door.knock(request, self.client)
             if isinstance(answer, Refusal):
