@@ -17,16 +17,17 @@ from tests.support.server import with_server
 from voicestack.server import app as app_module
 from voicestack.server import lifecycle
 from voicestack.server.app import Parts
+from voicestack.server.http_guard import GuardedApp
 
 KEPT = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 
 
 def running_app() -> tuple[Starlette, bytes]:
-    """The application that a server runs, and the document that it serves."""
-    made: list[Starlette] = []
+    """The application that a server runs, behind its guard, and the document that it serves."""
+    made: list[GuardedApp] = []
     served: list[bytes] = []
 
-    def make_app(parts: Parts) -> Starlette:
+    def make_app(parts: Parts) -> GuardedApp:
         made.append(app_module.make_app(parts))
         return made[0]
 
@@ -36,7 +37,8 @@ def running_app() -> tuple[Starlette, bytes]:
 
     with patch.object(lifecycle, "make_app", make_app):  # the real one, overheard
         with_server(script)
-    return made[0], served[0]
+    assert isinstance(made[0].app, Starlette)
+    return made[0].app, served[0]
 
 
 class Described:

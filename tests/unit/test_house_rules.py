@@ -35,7 +35,7 @@ PERSONAL = frozenset({"text", "texts", "words", "transcript", "messages", "instr
 """What somebody said, typed or heard has one of these names."""
 
 LAYERS = [
-    *("__main__", "cli", "server", "transports | engines | (fleet) | telemetry", "session", "ports"),
+    *("__main__", "cli", "server", "transports | engines | (fleet) | telemetry | access", "session", "ports"),
     *("config", "realtime", "turn", "aio", "core | (bootstrap)"),
 ]
 

@@ -90,6 +90,11 @@ class WallAnchor:
         return cls(time.time_ns(), clock.now_ns())
 
 
+def local_day(at_s: int) -> str:
+    """The day of a Unix time, where this machine is, for people: 2026-11-21."""
+    return time.strftime("%Y-%m-%d", time.localtime(at_s))
+
+
 def unix_s() -> int:
     """Whole seconds since 1970, for wire fields that want them."""
     return int(time.time())

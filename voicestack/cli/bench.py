@@ -21,7 +21,7 @@ from voicestack.cli.bench_server import http_get
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.bench_stats import Buckets, read_buckets
 from voicestack.cli.bench_v2v import Outcome, Plan, Turn, measure
-from voicestack.cli.client import DEFAULT_URL, NoServer, dial, realtime_url
+from voicestack.cli.client import KEY_VARIABLE, NoServer, add_server_arguments, dial_of, realtime_url
 from voicestack.cli.waveform import BadWav
 
 _SHORT_CALIBRATION = 8
@@ -57,7 +57,7 @@ def _rate(text: str) -> float:
 
 
 def _add_v2v_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
+    add_server_arguments(parser)
     parser.add_argument("--turns", type=_count, default=50, help="questions in all (default: %(default)s)")
     parser.add_argument("--callers", type=_count, default=1, help="conversations (default: %(default)s)")
     parser.add_argument(
@@ -120,7 +120,7 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     clock = SystemClock()
     lines = read_folder(args.speech)
     if not args.calibrate:
-        asyncio.run(_knock(args.url))
+        asyncio.run(_knock(args))
     found: dict[str, Any] = {"calibration": None}
     if args.calibrate or not args.no_calibrate:
         n_turns = args.turns if args.calibrate else _SHORT_CALIBRATION
@@ -143,7 +143,7 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     before = _server_barge_ins(args.url)
     outcome = Outcome(on_turn=lambda turn: _show_turn(console, turn))
     try:
-        asyncio.run(measure(plan, lines, clock, outcome=outcome))
+        asyncio.run(measure(plan, lines, clock, outcome=outcome, dial=dial_of(args)))
     except KeyboardInterrupt:
         console.print("[yellow]stopped; what follows is what was measured until then[/]")
     if not any(turn.n_utterances or turn.answer for turn in outcome.turns) and outcome.failures:
@@ -157,16 +157,17 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     return 0, found
 
 
-async def _knock(url: str) -> None:
+async def _knock(args: argparse.Namespace) -> None:
     """Fail now rather than after the calibration when nobody is there."""
-    await (await dial(url)).close()
+    await (await dial_of(args)(args.url)).close()
 
 
 def _server_barge_ins(url: str) -> Buckets:
     """The server's own account of how fast it falls silent; empty if it keeps none."""
     parts = urlsplit(realtime_url(url))
     try:
-        _, page = asyncio.run(http_get(parts.port or 80, "/metrics", host=parts.hostname or "127.0.0.1"))
+        host, key = parts.hostname or "127.0.0.1", os.environ.get(KEY_VARIABLE)
+        _, page = asyncio.run(http_get(parts.port or 80, "/metrics", host=host, key=key))
     except NoServer:
         return Buckets({})
     return read_buckets(page, "voicestack_barge_in_seconds")

@@ -23,15 +23,19 @@ def free_port() -> int:
         return port
 
 
-async def http_get(port: int, path: str, *, host: str = "127.0.0.1") -> tuple[int, str]:
-    """One plain HTTP request. Returns status and body.
+async def http_get(
+    port: int, path: str, *, host: str = "127.0.0.1", key: str | None = None
+) -> tuple[int, str]:
+    """One plain HTTP request, with an API key if there is one. Returns status and body.
 
     Raises:
         NoServer: nobody answers.
     """
     try:
         reader, writer = await asyncio.open_connection(host, port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        shown = f"Authorization: Bearer {key}\r\n" if key else ""
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{shown}Connection: close\r\n\r\n"
+        writer.write(request.encode())
         answer = await reader.read()
         writer.close()
     except OSError as nobody:
@@ -68,6 +72,7 @@ async def own_server(options: Sequence[str], *, port: int, cpu: int | None) -> A
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "voicestack.engines.tether", str(os.getpid()), "--"),
             *(sys.executable, "-m", "voicestack", "serve", "--port", str(port)),
+            *("--set", "access.open_to_anyone=true"),  # the user's own keys are for the user's own server
             *options,
             stdout=log,
             stderr=log,

@@ -16,7 +16,7 @@ from rich.table import Table
 from voicestack.aio.clock import Clock, SystemClock
 from voicestack.cli.bench_speech import Line, read_files, read_folder
 from voicestack.cli.bench_stats import WordErrors, summarise, word_errors
-from voicestack.cli.client import DEFAULT_URL, Caller, call, session_update
+from voicestack.cli.client import Caller, add_server_arguments, call, dial_of, session_update
 from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_SAMPLES
 
 SUMMARY = "word errors on recordings"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.wav",
         help="more recordings; the words of x.wav are in x.txt",
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
+    add_server_arguments(parser)
     parser.add_argument(
         "--speech",
         type=Path,
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     if args.files or args.only_files:
         lines += read_files(args.files, missing="--only-files without files: nothing to transcribe")
     console = Console()
-    hearings = asyncio.run(_transcribe(args.url, lines, SystemClock(), console))
+    hearings = asyncio.run(_transcribe(args, lines, SystemClock(), console))
     errors = sum((WordErrors(one.n_errors, one.n_words) for one in hearings), start=WordErrors())
     finals = [one.final_ms for one in hearings if one.final_ms is not None]
     n_missing = len(hearings) - len(finals)
@@ -85,9 +85,12 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     return int(n_missing == len(hearings)), found
 
 
-async def _transcribe(url: str, lines: list[Line], clock: Clock, console: Console) -> list[Hearing]:
+async def _transcribe(
+    args: argparse.Namespace, lines: list[Line], clock: Clock, console: Console
+) -> list[Hearing]:
     hearings = []
-    async with call(url, clock, update=session_update(turns=False)) as caller:
+    update = session_update(turns=False)
+    async with call(args.url, clock, update=update, dial=dial_of(args)) as caller:
         for line in lines:
             hearings.append(await _hear(caller, line, clock))
             console.print(f"[dim]{line.file}[/]  ", end="", highlight=False)

@@ -4,11 +4,15 @@
 arrives, and lets its user say things and wait for answers. `talk` and all benches are built on it.
 """
 
+import argparse
 import asyncio
 import math
+import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -25,6 +29,8 @@ from voicestack.core.audio import Pcm
 from voicestack.core.errors import VoiceStackError
 
 DEFAULT_URL = "ws://127.0.0.1:8080"
+KEY_VARIABLE = "VOICESTACK_API_KEY"
+"""Not an option: command lines can be read by others on the machine."""
 _OPEN_TIMEOUT_S = 10
 _POLL_S = 0.01
 """How often a wait looks again. No measurement depends on it: all stamps are taken on arrival."""
@@ -208,23 +214,57 @@ def _explained(url: str) -> Iterator[None]:
         answer = refused.response
         again = answer.headers.get("Retry-After")
         hint = f" Try again in {again} s." if again else ""
+        if answer.status_code == 401:
+            hint = f" It wants an API key: put one into the environment as {KEY_VARIABLE}."
         raise NoServer(f"The server at {url} refuses the call: HTTP {answer.status_code}.{hint}") from refused
     except InvalidURI as wrong:
         raise NoServer(f"{url} is not a WebSocket address; try {DEFAULT_URL}") from wrong
+    except ssl.SSLCertVerificationError as untrusted:
+        why = untrusted.verify_message
+        raise NoServer(f"The certificate of {url} is not trusted: {why}. Try --insecure.") from untrusted
     except (OSError, TimeoutError, InvalidHandshake) as nobody:
         raise NoServer(f"No voicestack server answers at {url}. Start one with: voicestack serve") from nobody
 
 
-async def dial(url: str) -> Link:
+async def dial(url: str, *, key: str | None = None, insecure: bool = False) -> Link:
     """Open the WebSocket.
+
+    Args:
+        url: The server, as the user wrote it.
+        key: An API key; None for a server that asks for none.
+        insecure: Take any certificate for the server's, a self-signed one for instance.
 
     Raises:
         NoServer: with one line that says what to do.
     """
+    address = realtime_url(url)
+    trust: dict[str, Any] = {}
+    if insecure and address.startswith("wss:"):
+        trust["ssl"] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with _explained(url):
         return await connect(
-            realtime_url(url), compression=None, max_size=None, open_timeout=_OPEN_TIMEOUT_S, proxy=None
+            address,
+            additional_headers={"Authorization": f"Bearer {key}"} if key else None,
+            compression=None,
+            max_size=None,
+            open_timeout=_OPEN_TIMEOUT_S,
+            proxy=None,
+            **trust,
         )
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which server is called, and how."""
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help=f"the server (default: %(default)s); its key is ${KEY_VARIABLE}"
+    )
+    parser.add_argument("--insecure", action="store_true", help="take any certificate, as of serve --tls")
+
+
+def dial_of(args: argparse.Namespace) -> Callable[[str], Awaitable[Link]]:
+    """`dial` as these arguments and the environment want it."""
+    return partial(dial, key=os.environ.get(KEY_VARIABLE), insecure=args.insecure)
 
 
 async def _configured(caller: Caller, url: str) -> None:

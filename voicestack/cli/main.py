@@ -21,6 +21,7 @@ USAGE_ERROR, INTERRUPTED = 2, 130
 GROUPS = {
     "Talk": {
         "serve": "run the server",
+        "keys": "make, list and revoke API keys: who may come in",
         "talk": "speak to it, with a WAV file or the microphone, and hear the answer",
     },
     "Look": {

@@ -9,7 +9,8 @@ from pathlib import Path
 import uvloop
 
 from voicestack.config.load import load
-from voicestack.server.lifecycle import Running, serve
+from voicestack.config.schema import Config
+from voicestack.server.lifecycle import Running, keys_file_of, serve
 from voicestack.server.readiness import QUESTION_FILE
 from voicestack.telemetry.logs import set_up_logs
 
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default=None, help="address to listen on")
     parser.add_argument("--port", type=int, default=None, help="port to listen on; 0 takes any")
+    parser.add_argument("--tls", action="store_true", help="encrypt, with a self-signed certificate")
+    parser.add_argument("--tls-cert", metavar="FILE", help="encrypt, with this certificate (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set one key, e.g. llm.max_tokens=40"
     )
@@ -34,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
     sets = list(args.set)
     sets += [f"server.host={args.host}"] if args.host else []
     sets += [f"server.port={args.port}"] if args.port is not None else []
+    sets += ["tls.self_signed=true"] if args.tls else []
+    sets += [f"tls.cert_file={args.tls_cert}"] if args.tls_cert else []
+    sets += [f"tls.key_file={args.tls_key}"] if args.tls_key else []
     config = load(args.config, env=os.environ, sets=sets).config
     set_up_logs(config.telemetry.log_level, config.telemetry.log_format, sys.stderr)
     print(f"voicestack: profile {config.profile}; starting the engines ...", flush=True)
@@ -44,19 +51,36 @@ def run(args: argparse.Namespace) -> int:
         if told:
             return
         told = True
-        address = f"{config.server.host}:{running.port}"
+        address = f"{_reachable(config.server.host)}:{running.port}"
+        s = "s" if config.tls.is_on else ""
+        insecure = " --insecure" if config.tls.self_signed else ""
         print(
-            f"\n  voicestack is ready on http://{address}"
+            f"\n  voicestack is ready on http{s}://{address}"
             f"   (a spoken test turn was answered in {running.turn.response_ms:.0f} ms)\n\n"
-            f"  talk to it   {_program()} talk {_near(QUESTION)} --url ws://{address}\n"
-            f"  any client   ws://{address}/v1/realtime   (OpenAI Realtime API)\n"
-            f"  figures      http://{address}/metrics\n"
+            f"  talk to it   {_program()} talk {_near(QUESTION)} --url ws{s}://{address}{insecure}\n"
+            f"  any client   ws{s}://{address}/v1/realtime   (OpenAI Realtime API)\n"
+            f"  let in       {_who_comes_in(config)}\n"
+            f"  figures      http{s}://{address}/metrics\n"
             "  stop         Ctrl-C\n",
             flush=True,
         )
 
     uvloop.run(serve(config, on_ready))
     return 0
+
+
+def _who_comes_in(config: Config) -> str:
+    if config.access.open_to_anyone:
+        return "anybody who reaches this address, without a key"
+    if keys_file_of(config).stamp() is None:
+        return "anybody on this machine, without a key"
+    return "whoever has an API key (voicestack keys list)"
+
+
+def _reachable(host: str) -> str:
+    """An address to type, for one that may stand for all addresses."""
+    named = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
+    return f"[{named}]" if ":" in named else named
 
 
 def _program() -> str:

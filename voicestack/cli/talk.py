@@ -10,7 +10,16 @@ import orjson
 from rich.console import Console
 
 from voicestack.aio.clock import Clock, SystemClock
-from voicestack.cli.client import DEFAULT_URL, Caller, NoServer, Wait, call, session_update, wait_for_answer
+from voicestack.cli.client import (
+    Caller,
+    NoServer,
+    Wait,
+    add_server_arguments,
+    call,
+    dial_of,
+    session_update,
+    wait_for_answer,
+)
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.cli.waterfall import Waterfall, read_ledger
 from voicestack.cli.waveform import (
@@ -37,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Speak to a running server and hear what it answers."
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.wav", help="said one after the other")
     parser.add_argument("--mic", action="store_true", help="talk yourself, until Ctrl-C (use headphones)")
-    parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
+    add_server_arguments(parser)
     parser.add_argument("--silence-ms", type=int, help="silence that ends your turn (default: the server's)")
     parser.add_argument(
         "--timeout-ms", type=int, default=15_000, help="wait so long for an answer (default: %(default)s)"
@@ -94,7 +103,11 @@ async def _talk(args: argparse.Namespace, sounds: list[tuple[Path, Pcm]], clock:
     update = session_update(silence_ms=args.silence_ms)
     turns: list[dict[str, Any]] = []
     async with call(
-        args.url, clock, update=update, on_line=lambda who, text: print_line(console, who, text)
+        args.url,
+        clock,
+        update=update,
+        on_line=lambda who, text: print_line(console, who, text),
+        dial=dial_of(args),
     ) as caller:
         await _pause(caller, _LEAD_IN_MS)
         for path, pcm in sounds:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.prefetch import Channel, Full
-from voicestack.cli.client import call, session_update
+from voicestack.cli.client import call, dial_of, session_update
 from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_SAMPLES
 from voicestack.cli.talk import print_line, save_call
 from voicestack.cli.waterfall import Waterfall, read_ledger
@@ -118,6 +118,7 @@ async def converse(args: argparse.Namespace, sound: ModuleType | Any) -> None:
         update=session_update(silence_ms=args.silence_ms),
         on_line=lambda who, text: print_line(console, who, text),
         microphone=aiter_of(microphone.frames),
+        dial=dial_of(args),
     ) as caller:
         caller.speaker.tap = loudspeaker
         with _stream(sound.RawInputStream, on_input), _stream(sound.RawOutputStream, on_output):

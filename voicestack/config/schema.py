@@ -5,11 +5,13 @@ not use are checked all the same, so that a profile can be changed with one `--s
 """
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
+
+from voicestack.config.access import AccessSection, LimitsSection, TlsSection
+from voicestack.config.kinds import STRICT, blame
 
 
 def check_url(url: str) -> str:
@@ -18,8 +20,6 @@ def check_url(url: str) -> str:
         raise PydanticCustomError("address", "should be http(s)://host:port/path with no user or password")
     return url
 
-
-STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
@@ -46,7 +46,7 @@ class ServerSection(BaseModel):
     model_config = STRICT
 
     host: str = "127.0.0.1"
-    """Only this machine, because the server has no log-in of its own."""
+    """Only this machine. Another address needs keys, see `access`."""
     port: Port = 8080
     """0 takes any free port."""
     max_sessions: Count = 64
@@ -276,6 +276,9 @@ class Config(BaseModel):
     profile: str = "custom"
     """A name for logs and metrics."""
     server: ServerSection = ServerSection()
+    access: AccessSection = AccessSection()
+    limits: LimitsSection = LimitsSection()
+    tls: TlsSection = TlsSection()
     session: SessionSection = SessionSection()
     turn: TurnSection = TurnSection()
     vad: VadSection = VadSection()
@@ -285,9 +288,3 @@ class Config(BaseModel):
     stages: StagesSection = StagesSection()
     budget: BudgetSection = BudgetSection()
     telemetry: TelemetrySection = TelemetrySection()
-
-
-def blame(key: str, message: str, value: object, *, because: Sequence[str]) -> PydanticCustomError:
-    """An error of a whole section: `key` cannot be as it is, because others are as they are."""
-    about = {"message": message, "key": key, "value": value, "because": because}
-    return PydanticCustomError("section", "{message}", about)

@@ -4,13 +4,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from websockets.frames import CloseCode
 
 from voicestack import __version__
+from voicestack.access.guard import Guard
+from voicestack.access.key_file import KeysInForce
+from voicestack.access.principal import Denied
+from voicestack.aio.clock import unix_s
 from voicestack.config.schema import Config
-from voicestack.server.door import RealtimeDoor
+from voicestack.core.errors import PeerProtocolError
+from voicestack.realtime.checks import SHOWN_CHARS
+from voicestack.server.client_secrets import SecretMint
+from voicestack.server.door import RealtimeDoor, new_id
+from voicestack.server.http_guard import GuardedApp
 from voicestack.server.readiness import Readiness
 from voicestack.telemetry.metrics import Metrics
 
@@ -22,7 +32,7 @@ body{{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem}}
 code{{background:#8882;padding:.1em .3em;border-radius:.3em}}</style>
 <h1>voicestack {version}</h1><p>The server is <b>{state}</b>, profile <b>{profile}</b>.</p>
 <p>Talk to it from a terminal: <code>.venv/bin/voicestack talk question.wav</code>,
-or point any OpenAI Realtime client at <code>ws://{host}/v1/realtime</code>.</p>
+or point any OpenAI Realtime client at <code>{scheme}://{host}/v1/realtime</code>.</p>
 <p><a href="/metrics">metrics</a> · <a href="/readyz">readiness</a> · <a href="/v1/models">models</a></p>
 """
 
@@ -35,11 +45,28 @@ class Parts:
     door: RealtimeDoor
     readiness: Readiness
     metrics: Metrics
+    guard: Guard
+    keys: KeysInForce
     stages: Sequence[Route]
+    documents: Sequence[Route]
 
 
-def make_app(parts: Parts) -> Starlette:
-    """The HTTP half of the server."""
+NOT_OPERATOR = Denied(
+    403, "insufficient_permissions", "Figures about the whole server are for keys of the tenant 'default'."
+)
+
+
+def make_app(parts: Parts) -> GuardedApp:
+    """The HTTP half of the server. Whoever adds a route says whether everybody may ask for it."""
+    figures = _figures(parts)
+    public = [*_open_routes(parts), *(figures if parts.config.access.open_metrics else [])]
+    keyed = [*_api_routes(parts), *(figures if not parts.config.access.open_metrics else [])]
+    app = Starlette(routes=[*public, *keyed], exception_handlers={HTTPException: _explained})
+    return GuardedApp(app, parts.guard, parts.config.limits, public)
+
+
+def _open_routes(parts: Parts) -> list[Route]:
+    """For everybody."""
 
     async def home(request: Request) -> Response:
         state = parts.readiness.reason or "ready"
@@ -47,7 +74,13 @@ def make_app(parts: Parts) -> Starlette:
         safe = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;"}
         shown = "".join(safe.get(c, c) for c in host)
         return HTMLResponse(
-            PAGE.format(version=__version__, state=state, profile=parts.config.profile, host=shown)
+            PAGE.format(
+                version=__version__,
+                state=state,
+                profile=parts.config.profile,
+                scheme="wss" if request.url.scheme == "https" else "ws",
+                host=shown,
+            )
         )
 
     async def healthz(request: Request) -> Response:
@@ -63,20 +96,61 @@ def make_app(parts: Parts) -> Starlette:
             "synthetic_turn_ms": None if turn is None else turn.response_ms,
             "spans": [] if turn is None else [asdict(span) for span in turn.spans()],
         }
+        if not (parts.config.access.open_metrics or _is_operator(request)):
+            body = {"ready": body["ready"]}
         if reason is None:
             return JSONResponse(body)
         return JSONResponse(body, status_code=503, headers={"Retry-After": RETRY_AFTER_S})
 
+    health = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    return [Route("/", home), *health, *parts.documents]
+
+
+def _figures(parts: Parts) -> list[Route]:
+    """For the operator."""
+
     async def metrics(request: Request) -> Response:
+        if not (parts.config.access.open_metrics or _is_operator(request)):
+            return Response(NOT_OPERATOR.body, NOT_OPERATOR.status, media_type="application/json")
         body, content_type = parts.metrics.render()
         return Response(body, headers={"Content-Type": content_type})
 
-    return Starlette(
-        routes=[
-            Route("/", home),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-            *parts.stages,
-        ]
-    )
+    return [Route("/metrics", metrics)]
+
+
+def _api_routes(parts: Parts) -> list[Route]:
+    """For whoever has a key, and only about what is theirs."""
+
+    async def hang_up(request: Request) -> Response:
+        name = request.path_params["name"]
+        live = parts.door.directory.find(request.state.visitor.principal.tenant, name)
+        if live is None:
+            denied = Denied(404, "not_found", "There is no such call.")
+            return Response(denied.body, denied.status, media_type="application/json")
+        error = PeerProtocolError("The session was ended over HTTP.", code="session_expired")
+        live.end(error, CloseCode.NORMAL_CLOSURE)
+        return Response()
+
+    mint = SecretMint(parts.config, parts.keys, unix_s=unix_s, new_id=new_id)
+    return [
+        *parts.stages,
+        *(
+            Route(f"{prefix}/v1/realtime{path}", endpoint, methods=["POST"])
+            for prefix in ("", "/openai")
+            for path, endpoint in (("/client_secrets", mint.answer), ("/calls/{name}/hangup", hang_up))
+        ),
+    ]
+
+
+async def _explained(request: Request, error: Exception) -> Response:
+    """What Starlette refuses, in the form of the API."""
+    assert isinstance(error, HTTPException)
+    code = "not_found" if error.status_code == 404 else "invalid_request"
+    message = f"{error.detail}: {request.method} {request.url.path[:SHOWN_CHARS]}."
+    denied = Denied(error.status_code, code, message)
+    return Response(denied.body, denied.status, error.headers, "application/json")
+
+
+def _is_operator(request: Request) -> bool:
+    visitor = request.state.visitor
+    return visitor is not None and visitor.principal.is_operator

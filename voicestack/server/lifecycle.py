@@ -1,23 +1,26 @@
 """How the server starts, warms up, runs and stops."""
 
 import asyncio
-import functools
 import gc
 import logging
+import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
 
 from voicestack import __version__
-from voicestack.aio.clock import Clock, SystemClock
+from voicestack.access.certificate import Tls, certificate_of
+from voicestack.access.guard import Guard, refuse_exposure
+from voicestack.access.key_file import KeyFile, KeysInForce, default_path
+from voicestack.aio.clock import SystemClock, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
-from voicestack.core.errors import ConfigError, Overloaded
+from voicestack.core.errors import Overloaded
 from voicestack.core.marks import TurnMarks
 from voicestack.server.app import Parts, make_app
 from voicestack.server.assembly import Supervised, assemble, tuning_of
@@ -26,20 +29,15 @@ from voicestack.server.door import RealtimeDoor
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.stages.routes import stage_routes
+from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import ChildReadings, Metrics
-from voicestack.transports.ws_peer import WebSocketPeer
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
 
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, with the signals left to us: it would raise them again and skip our clean-up."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+LOOK_S = 1.0
+"""How often the keys and the certificate are looked at: three calls of stat. So soon a revocation counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,17 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     """Serve until SIGINT, SIGTERM or `Running.stop`. `on_ready` is called every time that it becomes ready.
 
     Raises:
-        ConfigError: the engines cannot be made, or the port is taken.
+        ConfigError: the engines cannot be made, the port is taken, strangers could come in, or the keys file
+            or certificate cannot be used.
     """
     clock = SystemClock()
+    keys = KeysInForce(keys_file_of(config))
+    refuse_exposure(config.server.host, config.access, keys)
+    tls = certificate_of(config.tls, config.server.host, os.environ, unix_s=unix_s)
+    guard = Guard(config.server.host, config.access, config.limits, keys, clock=clock, unix_s=unix_s)
     assembly = assemble(config, clock)
     metrics = Metrics(version=__version__, profile=config.profile)
+    metrics.watch_refusals(lambda: guard.refusals)
     readiness = Readiness(
         assembly.engines,
         assembly.supervised,
@@ -70,20 +74,20 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     )
 
     def admits() -> Overloaded | None:
-        if not readiness.ever:
-            return Overloaded(f"not ready: {readiness.reason}", retry_after_ms=RETRY_AFTER_MS)
-        if door.n_sessions >= config.server.max_sessions:
-            return Overloaded(
-                f"all {config.server.max_sessions} sessions are taken", retry_after_ms=RETRY_AFTER_MS
-            )
-        return None
+        return _full(readiness, door.n_sessions, config.server.max_sessions)
 
     async with AsyncExitStack() as last, Scope() as scope:
         last.push_async_callback(assembly.close)
         for part in assembly.supervised:
             scope.start(part.run(), name=part.name)
         door = RealtimeDoor(
-            config, assembly.engines, clock=clock, scope=scope, metrics=metrics, admits=admits
+            config,
+            assembly.engines,
+            guard=guard,
+            clock=clock,
+            scope=scope,
+            metrics=metrics,
+            admits=admits,
         )
         metrics.watch_queues(door.queued_ms)
         for part in assembly.supervised:
@@ -96,46 +100,44 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             admits=admits,
             in_calls=lambda: door.n_sessions > 0,
         )
-        parts = Parts(config, door, readiness, metrics, [*stages, openapi_route(), asyncapi_route()])
-        server = _web_server(config, door, clock, make_app(parts))
+        documents = [openapi_route(), asyncapi_route()]
+        app = make_app(Parts(config, door, readiness, metrics, guard, keys, stages, documents))
+        server = WebServer(config, app, door, clock, tls)
         stop = _stop_on_signals(server)
 
         def ready(turn: TurnMarks) -> None:
             _settle_memory()
-            on_ready(Running(_port(server), turn, stop))
+            on_ready(Running(server.port, turn, stop))
 
         scope.start(readiness.run(ready), name="readiness")
-        try:
-            await server.serve()
-        except SystemExit:  # uvicorn's word for a port that is taken
-            raise ConfigError(
-                f"server.port {config.server.port} on {config.server.host} cannot be used: is it taken?"
-            ) from None
+        scope.start(_look_after(keys, tls, door), name="keys")
+        await server.serve()
     log.info("stopped")
 
 
-def _web_server(config: Config, door: RealtimeDoor, clock: Clock, app: Starlette) -> _Uvicorn:
-    peer = functools.partial(
-        WebSocketPeer,
-        door,
-        clock,
-        max_message_bytes=config.server.max_message_bytes,
-        max_unsent_bytes=config.server.write_buffer_limit_bytes,
-    )
-    return _Uvicorn(
-        uvicorn.Config(
-            app,
-            host=config.server.host,
-            port=config.server.port,
-            ws=peer,  # type: ignore[arg-type]  # anything that makes a protocol will do
-            http="httptools",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(config.server.shutdown_grace_s)),
-        )
-    )
+def _full(readiness: Readiness, n_sessions: int, n_max: int) -> Overloaded | None:
+    """Why no more work can be taken, None if it can."""
+    if not readiness.ever:
+        return Overloaded(f"not ready: {readiness.reason}", retry_after_ms=RETRY_AFTER_MS)
+    if n_sessions >= n_max:
+        return Overloaded(f"all {n_max} sessions are taken", retry_after_ms=RETRY_AFTER_MS)
+    return None
+
+
+def keys_file_of(config: Config) -> KeyFile:
+    """Where the configuration keeps the keys."""
+    named = config.access.keys_file
+    return KeyFile(Path(named).expanduser() if named else default_path(os.environ))
+
+
+async def _look_after(keys: KeysInForce, tls: Tls | None, door: RealtimeDoor) -> None:
+    """Follow the files."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if keys.refresh():
+            door.end_unwelcome()
+        if tls is not None:
+            tls.refresh()
 
 
 def _settle_memory() -> None:
@@ -162,8 +164,3 @@ def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
 
 def _readings(part: Supervised) -> ChildReadings:
     return ChildReadings(n_restarts=lambda: part.n_restarts, is_ready=lambda: part.is_ready)
-
-
-def _port(server: uvicorn.Server) -> int:
-    port: int = server.servers[0].sockets[0].getsockname()[1]
-    return port

@@ -1,7 +1,7 @@
 """What does every HTTP route do? The registry behind the OpenAPI document; what is missing fails a test."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
@@ -31,19 +31,19 @@ Schema = type[BaseModel] | Mapping[str, Any]
 
 
 class ReadyAnswer(BaseModel):
-    """Whether the server is warm, and how its last synthetic turn went."""
+    """Whether the server is warm. The rest, how its last synthetic turn went, is for the operator."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     ready: bool
-    reason: str | None
+    reason: str | None = None
     """Why it is not."""
-    profile: str
-    sessions: int
+    profile: str | None = None
+    sessions: int | None = None
     """Conversations in progress."""
-    synthetic_turn_ms: float | None
+    synthetic_turn_ms: float | None = None
     """From the last sample of the question to the first of the answer."""
-    spans: tuple[Span, ...]
+    spans: tuple[Span, ...] = ()
     """Where that time went."""
 
 
@@ -113,6 +113,21 @@ _STAGE_ERRORS = tuple(status for status in STATUSES if status != 404)
 
 _SPEECH = dict.fromkeys((f"audio/{kind}" for kind in ("mpeg", "ogg", "aac", "flac", "wav", "pcm")), BYTES)
 _SUBTITLES = dict.fromkeys((TEXT, "application/x-subrip", "text/vtt"), PLAIN)
+
+_CLIENT_SECRET = Operation(
+    "createClientSecret",
+    "A short-lived key for a browser",
+    {200: Answer("The key", {JSON: ClientSecret})},
+    request={JSON: ClientSecretWish},
+    errors=(400, 413),
+)
+_HANG_UP = Operation(
+    "hangUp",
+    "End a conversation",
+    {200: Answer("It has ended")},
+    about="By its session's name.",
+    errors=(404,),
+)
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/"): Operation("home", "A page that says hello", {200: Answer("The page", {HTML: PLAIN})}),
@@ -187,13 +202,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             "voicestack_events": "1 asks for events beyond the Realtime API.",
         },
     ),
-    ("POST", "/v1/realtime/client_secrets"): Operation(
-        "createClientSecret",
-        "A short-lived key for a browser",
-        {200: Answer("The key", {JSON: ClientSecret})},
-        request={JSON: ClientSecretWish},
-        errors=(400,),
-    ),
+    ("POST", "/v1/realtime/client_secrets"): _CLIENT_SECRET,
+    ("POST", "/openai/v1/realtime/client_secrets"): replace(_CLIENT_SECRET, name="createClientSecretAzure"),
+    ("POST", "/v1/realtime/calls/{name}/hangup"): _HANG_UP,
+    ("POST", "/openai/v1/realtime/calls/{name}/hangup"): replace(_HANG_UP, name="hangUpAzure"),
 }
 """By method and path, parameters without their converters."""
 

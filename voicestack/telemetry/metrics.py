@@ -115,6 +115,7 @@ class Metrics:
         self._children: dict[str, ChildReadings] = {}
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
+        self._refusals: Callable[[], Mapping[str, int]] = dict
         self._registry = CollectorRegistry()
         self._registry.register(_Readings(self._read))
         ProcessCollector(registry=self._registry)
@@ -168,6 +169,10 @@ class Metrics:
     def watch_queues(self, queued_ms: Callable[[], Sequence[Mapping[str, float]]]) -> None:
         """Export how much audio waits, asking every session at every scrape."""
         self._queued_ms = queued_ms
+
+    def watch_refusals(self, refusals: Callable[[], Mapping[str, int]]) -> None:
+        """Export how many were not let in, by the code that they were told."""
+        self._refusals = refusals
 
     def render(self) -> tuple[bytes, str]:
         """The figures of this instant, and their content type."""
@@ -234,6 +239,9 @@ class Metrics:
         for request, n in self._outcomes.items():
             requests.add_metric(request, n)
         yield requests
+        refusals = CounterMetricFamily("voicestack_refusals", "Who was not let in, by why", labels=["code"])
+        for code, n in self._refusals().items():
+            refusals.add_metric([code], n)
         labels = ["child"]
         restarts = CounterMetricFamily(
             "voicestack_child_restarts", "Restarts of child processes", labels=labels
@@ -244,7 +252,7 @@ class Metrics:
         for name, child in self._children.items():
             restarts.add_metric([name], child.n_restarts())
             ready.add_metric([name], child.is_ready())
-        yield from (turns, drafts, failures, restarts, ready)
+        yield from (turns, drafts, failures, refusals, restarts, ready)
 
 
 class _Readings(Collector):

@@ -39,15 +39,24 @@ class Refusal:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Admit them.
+
+    Attributes:
+        enter: Called when the connection is open; sets `on_message` and `on_closed`.
+        subprotocol: To answer with, None for none.
+    """
+
+    enter: Callable[["WebSocketPeer"], None]
+    subprotocol: str | None = None
+
+
 class Door(Protocol):
     """Decides who comes in and what becomes of them."""
 
-    def knock(self, request: Request, client: str) -> Refusal | str | None:
-        """Refuse, or admit with this subprotocol (None for none)."""
-        ...
-
-    def enter(self, peer: "WebSocketPeer") -> None:
-        """The connection is open; set `on_message` and `on_closed` now."""
+    def knock(self, request: Request, client: str) -> Refusal | Entry:
+        """Refuse or admit. `client` is the address of the other end of the connection."""
         ...
 
 
@@ -92,11 +101,17 @@ class WebSocketPeer(AsyncioProtocol):
         self._is_text = True
         self._open = False
         self._answered = True
+        self._has_sent = False
         self._timer: Timer | None = None
         self.request: Request | None = None
         self.client = ""
         self.on_message: Callable[[str | bytes], None] = ignore_message
         self.on_closed: Callable[[int | None], None] = ignore_closed
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether the peer has ever sent a message."""
+        return self._has_sent
 
     @property
     def is_open(self) -> bool:
@@ -192,19 +207,23 @@ class WebSocketPeer(AsyncioProtocol):
 
     def _handshake(self, request: Request) -> None:
         self.request = request
-        response = self._wire.accept(request)
+        try:
+            response = self._wire.accept(request)
+        except UnicodeError:  # websockets before 16 stumbles over quoting a header that is not ASCII
+            response = self._wire.reject(400, "A header is not ASCII.\n")
         if response.status_code == 101:
-            admitted = self._door.knock(request, self.client)
-            if isinstance(admitted, Refusal):
-                response = self._refuse(admitted)
-            elif admitted is not None:
-                response.headers["Sec-WebSocket-Protocol"] = admitted
+            answer = self._door.knock(request, self.client)
+            if isinstance(answer, Refusal):
+                response = self._refuse(answer)
+            elif answer.subprotocol is not None:
+                response.headers["Sec-WebSocket-Protocol"] = answer.subprotocol
         self._wire.send_response(response)
         self._flush()
         if response.status_code == 101:
+            assert isinstance(answer, Entry)
             self._open = True
             self._timer = self._clock.call_at(self._clock.now_ns() + PING_INTERVAL_NS, self._ping)
-            self._door.enter(self)
+            answer.enter(self)
 
     def _refuse(self, refusal: Refusal) -> Response:
         response = self._wire.reject(refusal.status, "")
@@ -237,6 +256,7 @@ class WebSocketPeer(AsyncioProtocol):
 
     def _message(self, data: bytes) -> None:
         """Pass on a complete message: text as str, binary as bytes."""
+        self._has_sent = True
         if not self._is_text:
             self.on_message(data)
             return

@@ -1,0 +1,1 @@
+"""Who is this, may they come in, and how much may they ask for?"""

@@ -1,0 +1,51 @@
+"""Which conversations are going on, and who may know of them?"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from voicestack.access.principal import Principal
+from voicestack.core.errors import VoiceStackError
+from voicestack.core.ids import SessionId
+from voicestack.session.session import Session
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """A conversation in progress.
+
+    Attributes:
+        id: Its name on the wire.
+        principal: On whose behalf it is held.
+        session: It.
+        end: Tells the peer why and hangs up, with this WebSocket close code.
+    """
+
+    id: SessionId
+    principal: Principal
+    session: Session
+    end: Callable[[VoiceStackError, int], None]
+
+
+class Directory:
+    """All conversations in progress. One tenant's cannot be found by another, whatever name it guesses."""
+
+    def __init__(self) -> None:
+        self._live: dict[tuple[str, str], Live] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[Live]:
+        return iter(self._live.values())
+
+    def add(self, live: Live) -> None:
+        """It has begun."""
+        self._live[live.principal.tenant, live.id] = live
+
+    def remove(self, live: Live) -> None:
+        """It is over."""
+        del self._live[live.principal.tenant, live.id]
+
+    def find(self, tenant: str, name: str) -> Live | None:
+        """The tenant's conversation with that name."""
+        return self._live.get((tenant, name))
