@@ -10,6 +10,7 @@ import pytest
 from voicestack.aio.clock import SystemClock
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
+from voicestack.engines.chat_body import LlmSettings
 from voicestack.engines.llama_server import (
     LlamaOptions,
     command,
@@ -18,7 +19,7 @@ from voicestack.engines.llama_server import (
     packaged_model,
     wait_healthy,
 )
-from voicestack.engines.openai_llm import LlmSettings, OpenAiLlm
+from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.engines.scripted import ScriptedLlm
 from voicestack.ports import Llm, LlmDelta, LlmRequest
 
