@@ -7,6 +7,7 @@ large ranges) is left to the validation of the finished arguments.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ MAX_RANGE = 400
 """Whole numbers between two limits are listed when there are no more than so many."""
 MAX_SPAN_WORDS = 60
 """Of each text, the last ones: a long turn's request is at its end."""
+_WORD = re.compile(r"[^\W_]+")
 PUNCTUATION = ".,;:!?\"'()[]"
 MAX_DEPTH = 8
 """Deeper schemas, or recursive ones, accept any simple value at that depth."""
@@ -33,14 +35,15 @@ class Grammar:
     """The rules of one grammar, collected.
 
     Args:
-        said: What people said. A string that its schema leaves free, and a number, must then occur in it
-            (a string as words in a row), as a model of 135 million parameters invents what it should copy.
-            Empty for any text.
+        said: What people said, the newest last; empty for any text. A string that its schema leaves free
+            must then occur in it as words in a row, and of numbers and enumerated texts those that do occur
+            are taken: a model of 135 million parameters invents what it should copy.
     """
 
     def __init__(self, said: Sequence[str] = ()) -> None:
         self._names: dict[str, str] = {}
-        self._numbers = [n for text in said for n in numbers_in(text)]
+        self._said = [_bare(text) for text in reversed(said)]
+        self._numbers = next((found for text in reversed(said) if (found := numbers_in(text))), [])
         self._spans = self._any_span(said)
 
     def rule(self, body: str) -> str:
@@ -59,7 +62,7 @@ class Grammar:
         if "const" in schema:
             return _literal(schema["const"])
         if "enum" in schema:
-            return self._one_of([_literal(value) for value in schema["enum"]])
+            return self._one_of([_literal(value) for value in self._said_of(schema["enum"])])
         for key in ("anyOf", "oneOf"):
             if schema.get(key):
                 rest = {k: v for k, v in schema.items() if k != key}
@@ -81,6 +84,14 @@ class Grammar:
         if kind == "boolean":
             return '("true" | "false")'
         return '"null"' if kind == "null" else self._anything(1)
+
+    def _said_of(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Those of the values that occur in the newest text in which any does; all if none does."""
+        for text in self._said:
+            found = [v for v in values if isinstance(v, str) and _bare(v) in text]
+            if found:
+                return found
+        return values
 
     def _one_of(self, bodies: list[str]) -> str:
         return self.rule(" | ".join(dict.fromkeys(bodies)))
@@ -164,6 +175,11 @@ class Grammar:
         pair = rf'"\"" {char}{{1,40}} "\": " {inner}'
         many = [f'"[" ({inner} (", " {inner}){{0,7}})? "]"', f'"{{" ({pair} (", " {pair}){{0,7}})? "}}"']
         return self.rule(" | ".join([simple, *many]))
+
+
+def _bare(text: str) -> str:
+    """The words, small and with a space on every side, so that whole words can be looked for."""
+    return f" {' '.join(re.findall(_WORD, text.lower()))} "
 
 
 def _any_case(word: str) -> str:

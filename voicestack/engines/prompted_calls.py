@@ -32,6 +32,8 @@ NAMES = ("answer", "reply", "speak")
 """What talking is called; the first that is not a function's name."""
 TOY = Tool("book_flight", "Book a flight.", {"properties": {"city": {}, "day": {}}})
 """Shows that there are several functions. It cannot be called: the grammar does not know it."""
+TOY_RESULT = "status: booked, departure: 9 o'clock"
+TOY_ANSWER = "Your flight is booked and leaves at 9 o'clock."
 TOY_ARGUMENTS = '{"city": "Rome", "day": "Monday"}'
 
 
@@ -157,34 +159,45 @@ def _actions(tools: tuple[Tool, ...], talk: str) -> str:
 
 def _examples(tools: tuple[Tool, ...], talk: str) -> list[tuple[str, str]]:
     """What makes the model write actions. Each function is asked for in the words of its description."""
-    own = [
-        (f"Please {_lower(_purpose(tool))}.", f"[{tool.name}] {json.dumps(sample(dict(tool.parameters)))}")
-        for tool in tools[:N_SHOWN]
-    ]
+    own = [_own_example(tool) for tool in tools[:N_SHOWN]]
     return [
         ("How tall is a giraffe?", f"[{talk}] A giraffe is about five metres tall."),
         *own,
         ("how are you", f"[{talk}] I am fine, thank you. How are you?"),
         ("I want to fly to Rome on Monday.", f"[{TOY.name}] {TOY_ARGUMENTS}"),
+        (f"Result: {TOY_RESULT}", f"[{talk}] {TOY_ANSWER}"),
         ("who wrote hamlet", f"[{talk}] William Shakespeare wrote Hamlet."),
     ]
 
 
-def sample(schema: Mapping[str, Any], key: str = "value") -> Any:
-    """A value that looks like one of the schema's, for an example."""
+def _own_example(tool: Tool) -> tuple[str, str]:
+    """A request in the words of the description, with the arguments in it, so that they can be copied."""
+    arguments = sample({"type": "object", **tool.parameters})
+    told = ", ".join(_plain(value) for value in arguments.values())
+    request = f"Please {_lower(_purpose(tool))}{': ' if told else ''}{told}."
+    return request, f"[{tool.name}] {json.dumps(arguments, ensure_ascii=False)}"
+
+
+SAMPLES = ("blue horse", "Anna", "seven roses", "Oxford")
+"""Texts for examples: nothing that anybody would ask for, so that nothing is copied by mistake."""
+
+
+def sample(schema: Mapping[str, Any], n: int = 0) -> Any:
+    """A value that looks like one of the schema's, for an example. `n` tells neighbours apart."""
     for known in ("const", "default"):
         if known in schema:
             return schema[known]
     for known in ("enum", "examples"):
         if schema.get(known):
-            return schema[known][0]
-    kind = schema.get("type", "object" if "properties" in schema or key == "value" else "string")
+            return schema[known][n % len(schema[known])]
+    kind = schema.get("type", "object" if "properties" in schema else "string")
     if kind == "object":
-        return {name: sample(one, name) for name, one in schema.get("properties", {}).items()}
+        return {name: sample(one, at) for at, (name, one) in enumerate(schema.get("properties", {}).items())}
     if kind == "array":
-        return [sample(schema.get("items", {}), key)]
-    plain = {"integer": 3, "number": 3, "boolean": True, "null": None}
-    return plain.get(kind, key.replace("_", " ")) if isinstance(kind, str) else key.replace("_", " ")
+        return [sample(schema.get("items", {}), n)]
+    text = SAMPLES[n % len(SAMPLES)]
+    plain = {"integer": 3 + n, "number": 3 + n, "boolean": True, "null": None}
+    return plain.get(kind, text) if isinstance(kind, str) else text
 
 
 def spoken_result(output: str) -> str:
