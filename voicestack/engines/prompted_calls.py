@@ -10,6 +10,7 @@ tells requests from chat best (area under the ROC curve 0.997): asking yes or no
 """
 
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -21,12 +22,16 @@ from voicestack.engines.json_grammar import Grammar, quoted
 from voicestack.engines.tool_calls import check_arguments, tool_named
 from voicestack.ports import LlmDelta, LlmRequest
 
-N_SHOWN = 4
+N_SHOWN = 8
 """Functions of which an example is shown. About 30 tokens each."""
 N_SAID = 3
 """The user's last messages, in which the arguments are looked for."""
 MARK_TOKENS = 6
 """What `[answer] ` takes beside the answer itself (4), and a reserve."""
+
+CAUTION = 0.4
+"""A call that nobody asked for is worse than an answer: on the development set this prevents the one false call
+of 20 and costs none of the 19 right ones. In nats."""
 
 NAMES = ("answer", "reply", "speak")
 """What talking is called; the first that is not a function's name."""
@@ -49,6 +54,7 @@ def prompted_plan(request: LlmRequest, settings: LlmSettings) -> Plan:
     usable = () if answered and toolbox.choice.mode == "auto" else toolbox.usable()
     may_talk = toolbox.choice.mode != "required" or not usable
     fields: dict[str, Any] = {
+        "logit_bias": [[talk, caution(len(usable))]] if may_talk and usable else None,
         "grammar": _grammar(talk if may_talk else None, usable, last_said(request.messages, N_SAID)),
         "max_tokens": MARK_TOKENS + call_tokens(request, settings),
         # A call is a decision, not a matter of taste.
@@ -59,6 +65,11 @@ def prompted_plan(request: LlmRequest, settings: LlmSettings) -> Plan:
         PromptedReader(usable, talk, max_pieces=answer_tokens(request, settings)),
         fields,
     )
+
+
+def caution(n_tools: int) -> float:
+    """What is added to the log-odds of talking. Many functions share the odds of calling, so each has less."""
+    return CAUTION - 0.5 * math.log(n_tools)
 
 
 class PromptedReader:
