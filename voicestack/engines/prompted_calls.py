@@ -29,16 +29,16 @@ N_SAID = 3
 MARK_TOKENS = 6
 """What `[answer] ` takes beside the answer itself (4), and a reserve."""
 
-CAUTION = 0.4
-"""A call that nobody asked for is worse than an answer: on the development set this prevents the one false call
-of 20 and costs none of the 19 right ones. In nats."""
+TALK_BIAS = -1.0
+"""Added to the log-odds of talking (nats). The examples end with talk, which makes the model shy: on the
+development set 19 of 20 requests lie above -0.6 and all of the chat below -1.3."""
 
 NAMES = ("answer", "reply", "speak")
 """What talking is called; the first that is not a function's name."""
 TOY = Tool("book_flight", "Book a flight.", {"properties": {"city": {}, "day": {}}})
 """Shows that there are several functions. It cannot be called: the grammar does not know it."""
-TOY_RESULT = "status: booked, departure: 9 o'clock"
-TOY_ANSWER = "Your flight is booked and leaves at 9 o'clock."
+TOY_RESULT = "status: booked, price: 90 euros"
+TOY_ANSWER = "It is booked, and the price is 90 euros."
 TOY_ARGUMENTS = '{"city": "Rome", "day": "Monday"}'
 
 
@@ -54,7 +54,7 @@ def prompted_plan(request: LlmRequest, settings: LlmSettings) -> Plan:
     usable = () if answered and toolbox.choice.mode == "auto" else toolbox.usable()
     may_talk = toolbox.choice.mode != "required" or not usable
     fields: dict[str, Any] = {
-        "logit_bias": [[talk, caution(len(usable))]] if may_talk and usable else None,
+        "logit_bias": [[talk, talk_bias(len(usable))]] if may_talk and usable else None,
         "grammar": _grammar(talk if may_talk else None, usable, last_said(request.messages, N_SAID)),
         "max_tokens": MARK_TOKENS + call_tokens(request, settings),
         # A call is a decision, not a matter of taste.
@@ -67,9 +67,9 @@ def prompted_plan(request: LlmRequest, settings: LlmSettings) -> Plan:
     )
 
 
-def caution(n_tools: int) -> float:
+def talk_bias(n_tools: int) -> float:
     """What is added to the log-odds of talking. Many functions share the odds of calling, so each has less."""
-    return CAUTION - 0.5 * math.log(n_tools)
+    return TALK_BIAS - 0.5 * math.log(n_tools)
 
 
 class PromptedReader:
@@ -175,9 +175,9 @@ def _examples(tools: tuple[Tool, ...], talk: str) -> list[tuple[str, str]]:
         ("How tall is a giraffe?", f"[{talk}] A giraffe is about five metres tall."),
         *own,
         ("how are you", f"[{talk}] I am fine, thank you. How are you?"),
+        ("who wrote hamlet", f"[{talk}] William Shakespeare wrote Hamlet."),
         ("I want to fly to Rome on Monday.", f"[{TOY.name}] {TOY_ARGUMENTS}"),
         (f"Result: {TOY_RESULT}", f"[{talk}] {TOY_ANSWER}"),
-        ("who wrote hamlet", f"[{talk}] William Shakespeare wrote Hamlet."),
     ]
 
 
