@@ -171,7 +171,9 @@ def _show(console: Console, found: dict[str, Any]) -> None:
         table.add_row(title, *(_share(found["ways"][way][key]) for way in WAYS))
     table.add_row("errors", *(str(found["ways"][way]["errors"]) for way in WAYS))
     table.add_row("call complete, p50 / p95 ms", *(_two(found["ways"][way]["call_done_ms"]) for way in WAYS))
-    table.add_row("chat: first text, p50 / p95 ms", *(_two(found["ways"][way]["chat_first_ms"]) for way in WAYS))
+    table.add_row(
+        "chat: first text, p50 / p95 ms", *(_two(found["ways"][way]["chat_first_ms"]) for way in WAYS)
+    )
     added = [found["ways"][way]["chat_added_ms"] for way in WAYS]
     shown = ["-" if one is None else f"{one['p50']:+.0f} / {one['p95']:+.0f}" for one in added]
     table.add_row("... more than without functions", *shown)
@@ -198,6 +200,8 @@ def _show_answers(console: Console, found: Run) -> None:
             is_right = v.right_arguments is True or (v.spoken.arguments is None and not v.called)
             said = f"{v.answer.name} {v.answer.arguments}" if v.called else v.answer.text
             line = f"{'' if is_right else 'WRONG '}{way:>8} {wanted:>20}  {v.spoken.text}  ->  {said}"
-            console.print(line + (f" ({v.answer.error})" if v.answer.error else ""), markup=False, soft_wrap=True)
+            console.print(
+                line + (f" ({v.answer.error})" if v.answer.error else ""), markup=False, soft_wrap=True
+            )
     for said, is_right in found.spoken_results:
         console.print(f"{'' if is_right else 'WRONG '}  result  {said}", markup=False, soft_wrap=True)

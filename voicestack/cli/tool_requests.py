@@ -109,7 +109,9 @@ def _outcome(n: int, one: Mapping[str, Any]) -> Outcome:
     return Outcome(call, one["text"], json.dumps(one["output"]), tuple(one["words"]))
 
 
-async def ask(llm: Llm, clock: Clock, session: str, messages: tuple[Message, ...], toolbox: Toolbox) -> Answer:
+async def ask(
+    llm: Llm, clock: Clock, session: str, messages: tuple[Message, ...], toolbox: Toolbox
+) -> Answer:
     """Ask as a session does: its instructions and functions are in the cache, the user's words are not."""
     system = tuple(m for m in messages if m.role == "system")
     await llm.prime(LlmRequest(SessionId(session), TurnId(1), system, toolbox=toolbox))
@@ -145,7 +147,9 @@ def judge(spoken: Spoken, answer: Answer, tools: Mapping[str, Tool]) -> Verdict:
         verdict.valid = False
     if spoken.arguments is not None:
         arguments = arguments if verdict.valid else {}
-        verdict.wrong = [k for k, right in spoken.arguments.items() if not _is_one_of(arguments.get(k), right)]
+        verdict.wrong = [
+            k for k, right in spoken.arguments.items() if not _is_one_of(arguments.get(k), right)
+        ]
         verdict.right_arguments = verdict.right_tool and not verdict.wrong
     return verdict
 

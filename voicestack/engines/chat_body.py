@@ -107,7 +107,9 @@ def is_about_tools(request: LlmRequest) -> bool:
     return bool(request.toolbox.tools) or any(m.calls or m.role == "tool" for m in request.messages)
 
 
-def body_of(plan: Plan, request: LlmRequest, settings: LlmSettings, *, model: str, slot: int) -> dict[str, Any]:
+def body_of(
+    plan: Plan, request: LlmRequest, settings: LlmSettings, *, model: str, slot: int
+) -> dict[str, Any]:
     """The JSON of the request. `slot` is llama-server's."""
     body: dict[str, Any] = {
         "model": model,

@@ -132,7 +132,9 @@ class Grammar:
             for key, one in schema.get("properties", {}).items()
         ]
         undescribed = required - set(schema.get("properties", {}))
-        pairs += [(f"{_literal(key)} {quoted(': ')} {self._anything(1)}", True) for key in sorted(undescribed)]
+        pairs += [
+            (f"{_literal(key)} {quoted(': ')} {self._anything(1)}", True) for key in sorted(undescribed)
+        ]
         return f'"{{" {self._members(pairs, first=True)} "}}"'.replace("  ", " ")
 
     def _members(self, pairs: list[tuple[str, bool]], *, first: bool) -> str:
