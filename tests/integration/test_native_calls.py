@@ -1,7 +1,7 @@
 """Function calls in the shapes in which servers stream them, over real sockets.
 
-The shapes: vLLM (name and id first, arguments in pieces; whole calls at once for some parsers; several calls),
-servers that tell the id late or never, and proxies that number every call 0.
+The shapes: vLLM (name and id first, arguments in pieces; whole calls at once for some parsers; several
+calls), servers that tell the id late or never, and proxies that number every call 0.
 """
 
 import asyncio
@@ -253,8 +253,8 @@ def test_what_is_asked_for() -> None:
         return asyncio.run(answered([text("ok"), finish("stop")], request))[1][0]
 
     weather = {"name": "get_weather", "description": "Get the weather.", "parameters": WEATHER.parameters}
-    time = {"name": "get_time", "description": "Tell the time."}
-    time |= {"parameters": {"type": "object", "properties": {}}}
+    nothing = {"type": "object", "properties": {}}
+    time = {"name": "get_time", "description": "Tell the time.", "parameters": nothing}
     both = [{"type": "function", "function": one} for one in (weather, time)]
     for mode in ("auto", "required", "none"):
         body = asked(ToolChoice(mode))

@@ -24,7 +24,8 @@ def as_regex(grammar: str) -> re.Pattern[str]:
             assert found, f"not GBNF: {body[at:]}"
             literal, chars, name, times, sign, _ = found.groups()
             if literal is not None:
-                out += f"(?:{re.escape(re.sub(r'\\(.)', unescape, literal))})"
+                plain = re.sub(r"\\(.)", unescape, literal)
+                out += f"(?:{re.escape(plain)})"
             elif name:
                 out += f"(?:{expand(rules[name])})"
             else:

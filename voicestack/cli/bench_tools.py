@@ -100,14 +100,14 @@ async def _measure(config: Config, questions: Questions) -> Run:
                 answer = await ask(llm, clock, way, messages, Toolbox(tuple(offered), choice))
                 found.verdicts[way].append(judge(spoken, answer, questions.tools))
         for outcome in questions.outcomes:
-            messages = (
+            conversation = (
                 instructions,
                 Message("user", outcome.question),
                 Message("agent", "", calls=(outcome.call,)),
                 Message("tool", outcome.output, call_id=outcome.call.call_id),
             )
             toolbox = Toolbox((questions.tools[outcome.call.name],))
-            said = (await ask(llm, clock, "one", messages, toolbox)).text
+            said = (await ask(llm, clock, "one", conversation, toolbox)).text
             found.spoken_results.append((said, bool({*outcome.words} & {*spoken_words(said)})))
     return found
 
@@ -120,8 +120,9 @@ async def _running(config: Config, clock: Clock) -> AsyncIterator[Llm]:
             scope.start(one.run(), name=one.name)
         try:
             async with asyncio.timeout(START_LIMIT_S):
-                while not all(one.is_ready for one in supervised):
-                    await asyncio.sleep(POLL_S)
+                for one in supervised:
+                    while not one.is_ready:  # noqa: ASYNC110 (processes tell nobody; the server polls too)
+                        await asyncio.sleep(POLL_S)
         except TimeoutError:
             message = f"the language model was not ready after {START_LIMIT_S:.0f} s"
             raise StageUnavailable(message, stage="llm") from None

@@ -170,7 +170,8 @@ class Grammar:
     def _anything(self, depth: int) -> str:
         """Any JSON value, containers to `depth`."""
         char = self.rule(CHAR)
-        simple = rf'"\"" {char}{{0,{MAX_STRING_CHARS}}} "\"" | "-"? {INTEGER} {FRACTION} | "true" | "false" | "null"'
+        text = rf'"\"" {char}{{0,{MAX_STRING_CHARS}}} "\""'
+        simple = f'{text} | "-"? {INTEGER} {FRACTION} | "true" | "false" | "null"'
         if depth == 0:
             return self.rule(simple)
         inner = self._anything(depth - 1)

@@ -1,9 +1,10 @@
 """How does a model that learned to call functions do it over the chat completions API?
 
-With vLLM (0.8.3 and newer, `--enable-auto-tool-choice --tool-call-parser ...` for `auto`), llama-server with
-`--jinja`, and hosted APIs. `required` is decoded by a grammar of the arguments in vLLM and llama.cpp; `auto` is
-not everywhere, so arguments are checked at the end. One named function is asked for as the only one offered,
-with `required`: llama.cpp takes no names, and all take this.
+With vLLM (0.8.3 and newer; for `auto` it needs `--enable-auto-tool-choice --tool-call-parser ...`),
+llama-server with `--jinja`, and hosted APIs. For `required` vLLM and llama.cpp decode the arguments by their
+schema; for `auto` not every server does, so arguments are checked at the end. One named function is asked for
+as the only one offered, with `required`: llama.cpp takes no names, and all take this. How a stream ends says
+nothing: a named call ends with `stop` in some servers.
 """
 
 import secrets
