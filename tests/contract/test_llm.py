@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -25,6 +26,7 @@ from voicestack.engines.llama_server import (
 )
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.engines.scripted import ScriptedLlm
+from voicestack.engines.tool_calls import ToolCallInvalid
 from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 ANSWER = "The capital of France is Paris, and about two million people live there."
@@ -49,16 +51,20 @@ QUESTION = "what is the capital city of france"
 LIMIT_S = 60.0
 
 
-@pytest.fixture(scope="module")
-def llama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    socket = tmp_path_factory.mktemp("llama") / "llama.sock"
-    line = command(find_binary(), packaged_model(), socket, LlamaOptions(slots=2, context_tokens=512))
+def serving(socket: Path, options: LlamaOptions) -> Iterator[str]:
+    line = command(find_binary(), packaged_model(), socket, options)
     with subprocess.Popen(line, env=environment(), stderr=subprocess.DEVNULL) as process:
         try:
             asyncio.run(asyncio.wait_for(wait_healthy(socket), LIMIT_S))
             yield f"unix:{socket}"
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="module")
+def llama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    options = LlamaOptions(slots=2, context_tokens=512)
+    yield from serving(tmp_path_factory.mktemp("llama") / "llama.sock", options)
 
 
 @asynccontextmanager
@@ -334,5 +340,36 @@ def test_the_length_of_an_answer_is_kept_with_functions(llama_url: str) -> None:
             deltas = await whole(llm, replace(request, max_tokens=3))
         assert deltas[-1].truncated
         assert sum(bool(delta.text) for delta in deltas) == 3
+
+    asyncio.run(main())
+
+
+# --- the API's own way, with a llama-server that knows it -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def jinja_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    options = LlamaOptions(slots=1, context_tokens=1536, plain_chat=False)
+    yield from serving(tmp_path_factory.mktemp("jinja") / "llama.sock", options)
+
+
+def test_functions_and_results_are_understood_by_the_api(jinja_url: str) -> None:
+    settings = LlmSettings(temperature=0.0, slots=1, first_token_ms=60_000, token_gap_ms=30_000)
+    result = Message("tool", '{"temperature_c": 17, "sky": "cloudy"}', call_id="call_1")
+    question = Message("user", ASKS_WEATHER)
+
+    async def main() -> None:
+        llm = OpenAiLlm(jinja_url, "smollm2", clock=SystemClock(), settings=settings)
+        try:
+            toolbox = Toolbox((WEATHER, TIMER), ToolChoice("required", "get_weather"))
+            # SmolLM2's template does not know functions, and llama-server ignores them then.
+            with pytest.raises(ToolCallInvalid, match="prompted"):
+                await whole(llm, ask_with(toolbox, question))
+            conversation = (question, Message("agent", "", calls=(CALL,)), result)
+            answer = await whole(llm, ask_with(Toolbox((WEATHER,), ToolChoice("none")), *conversation))
+            assert said(answer).strip()
+            assert called(answer) == []
+        finally:
+            await llm.close()
 
     asyncio.run(main())

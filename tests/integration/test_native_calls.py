@@ -222,6 +222,12 @@ def test_an_invalid_call_after_words_is_an_error_at_once() -> None:
     assert len(bodies) == 1
 
 
+def test_no_call_where_one_is_required_is_an_error_that_says_what_to_do() -> None:
+    request = replace(REQUEST, toolbox=Toolbox((WEATHER,), ToolChoice("required")))
+    with pytest.raises(ToolCallInvalid, match=r"set llm\.tools to prompted"):
+        asyncio.run(answered([text("Bonjour!"), finish("stop")], request))
+
+
 def test_a_call_that_is_cut_off_is_passed_on_as_far_as_it_came() -> None:
     deltas, _ = asyncio.run(
         answered([call(0, '{"city": "Ro', name="get_weather", call_id="a"), finish("length")])
@@ -250,7 +256,8 @@ def test_words_beyond_the_limit_are_left_out_and_the_call_is_not() -> None:
 def test_what_is_asked_for() -> None:
     def asked(choice: ToolChoice) -> dict[str, Any]:
         request = replace(REQUEST, toolbox=Toolbox((WEATHER, TIME), choice))
-        return asyncio.run(answered([text("ok"), finish("stop")], request))[1][0]
+        parts = [call(0, "{}", name="get_time", call_id="a"), finish("stop")]
+        return asyncio.run(answered(parts, request))[1][0]
 
     weather = {"name": "get_weather", "description": "Get the weather.", "parameters": WEATHER.parameters}
     nothing = {"type": "object", "properties": {}}

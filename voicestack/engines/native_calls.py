@@ -2,7 +2,8 @@
 
 With vLLM (0.8.3 and newer; for `auto` it needs `--enable-auto-tool-choice --tool-call-parser ...`),
 llama-server with `--jinja`, and hosted APIs. For `required` vLLM and llama.cpp decode the arguments by their
-schema; for `auto` not every server does, so arguments are checked at the end. One named function is asked for
+schema; for `auto` not every server does, so arguments are checked at the end. llama.cpp ignores functions
+without a word when the model's chat template does not know them. One named function is asked for
 as the only one offered, with `required`: llama.cpp takes no names, and all take this. How a stream ends says
 nothing: a named call ends with `stop` in some servers.
 """
@@ -14,7 +15,7 @@ from typing import Any
 from voicestack.core.history import Message
 from voicestack.core.tools import CallDelta, Tool
 from voicestack.engines.chat_body import WIRE_ROLES, LlmSettings, Plan, answer_tokens, call_tokens
-from voicestack.engines.tool_calls import check_arguments, tool_named
+from voicestack.engines.tool_calls import ToolCallInvalid, check_arguments, tool_named
 from voicestack.ports import LlmDelta, LlmRequest
 
 
@@ -33,7 +34,12 @@ def native_plan(request: LlmRequest, settings: LlmSettings) -> Plan:
         # The text that begins a call has line feeds in many models: stops are applied here instead.
         "stop": None,
     }
-    reader = NativeReader(offered, stop=settings.stop, max_pieces=answer_tokens(request, settings))
+    reader = NativeReader(
+        offered,
+        stop=settings.stop,
+        max_pieces=answer_tokens(request, settings),
+        must_call=choice.mode == "required",
+    )
     return Plan(messages, reader, fields)
 
 
@@ -65,14 +71,19 @@ class NativeReader:
         tools: What may be called.
         stop: Texts at which what is spoken ends. A call may still follow.
         max_pieces: Of spoken text, which is a token each.
+        must_call: Whether an answer without a call is an error.
     """
 
     is_full = False
 
-    def __init__(self, tools: tuple[Tool, ...], *, stop: tuple[str, ...], max_pieces: int) -> None:
+    def __init__(
+        self, tools: tuple[Tool, ...], *, stop: tuple[str, ...], max_pieces: int, must_call: bool = False
+    ) -> None:
         self._tools = tools
         self._stop = stop
         self._n_left = max_pieces
+        self._n_spoken = 0
+        self._must_call = must_call
         self._stopped = False
         self._calls: list[_Call] = []
         self._places: dict[int, _Call] = {}
@@ -88,6 +99,9 @@ class NativeReader:
     def end(self, *, truncated: bool) -> list[LlmDelta]:
         """See `Reader`. A call that was cut off is passed on as far as it came."""
         out = []
+        if self._must_call and not self._calls and not truncated:
+            message = "no call came although one is required: does the model's chat template know functions?"
+            raise ToolCallInvalid(f"{message} If not, set llm.tools to prompted (llama.cpp)", stage="llm")
         for call in self._calls:
             tool = tool_named(call.name, self._tools)
             call.call_id = call.call_id or _new_id()
@@ -116,8 +130,6 @@ class NativeReader:
         self._n_left -= 1
         self._n_spoken += bool(text.strip())
         return [LlmDelta(text)]
-
-    _n_spoken = 0
 
     def _piece(self, piece: dict[str, Any]) -> list[LlmDelta]:
         function = piece.get("function") or {}
