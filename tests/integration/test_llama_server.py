@@ -17,6 +17,7 @@ from voicestack.aio.scope import Scope
 from voicestack.core.errors import ConfigError, StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
+from voicestack.engines.chat_body import LlmSettings
 from voicestack.engines.llama_server import (
     LlamaOptions,
     LlamaServer,
@@ -26,7 +27,7 @@ from voicestack.engines.llama_server import (
     fast_model,
     packaged_model,
 )
-from voicestack.engines.openai_llm import LlmSettings, OpenAiLlm
+from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.ports import LlmDelta, LlmRequest
 
 SECOND_NS = 1_000_000_000

@@ -14,7 +14,8 @@ from voicestack.core.errors import StageError, StageRejected, StageTimeout, Stag
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.notes import Usage
-from voicestack.engines.openai_llm import LlmSettings, OpenAiLlm
+from voicestack.engines.chat_body import LlmSettings
+from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.engines.sse import PromptTooLong
 from voicestack.ports import LlmDelta, LlmRequest
 

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import socket
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from voicestack.core.audio import AudioFrame, Pcm
 from voicestack.core.errors import StageRejected, StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.tools import ToolCall
 from voicestack.engines.scripted import (
     TTS_AMPLITUDE,
     EnergyVad,
@@ -29,6 +31,7 @@ from voicestack.ports import (
     Asr,
     Certainty,
     Llm,
+    LlmDelta,
     LlmRequest,
     Pause,
     SpeechRequest,
@@ -385,3 +388,23 @@ def test_there_are_neither_sockets_nor_threads() -> None:
         run_virtual(threads())
     with pytest.raises(RuntimeError, match="no I/O"):
         run_virtual(sockets())
+
+
+def test_llm_calls_by_the_script_and_goes_on_after_the_result() -> None:
+    call = ToolCall("c1", "look", '{"at": "the clock"}')
+    llm = ScriptedLlm([("One moment.", call), "It is noon."])
+    asked = request("what time is it")
+    told = (Message("agent", "One moment.", calls=(call,)), Message("tool", "12:00", call_id="c1"))
+
+    async def main() -> list[list[LlmDelta]]:
+        first = [delta async for delta in llm.reply(asked)]
+        again = [delta async for delta in llm.reply(replace(asked, messages=(*asked.messages, *told)))]
+        return [first, again]
+
+    first, again = run_virtual(main())
+    assert "".join(delta.text for delta in first) == "One moment."
+    pieces = [delta.call for delta in first if delta.call]
+    assert len(pieces) > 1
+    assert {(piece.index, piece.call_id, piece.name) for piece in pieces} == {(0, "c1", "look")}
+    assert "".join(piece.arguments for piece in pieces) == call.arguments
+    assert "".join(delta.text for delta in again) == "It is noon."

@@ -176,6 +176,10 @@ class LlmSection(BaseModel):
     """Longest wait for the first token; more than a cold prompt takes on two busy cores."""
     token_gap_ms: Ms = Field(default=2_000, ge=1)
     """Longest wait between two tokens; then the server has hung."""
+    tools: Literal["auto", "native", "prompted"] = "auto"
+    """How functions are called. `native`: the API's own way, for models that learned it. `prompted`: examples
+    and a grammar, for models that did not (needs a llama.cpp server). `auto`: the packaged model's way is
+    `prompted`, any other's `native`."""
     prime: bool = True
     """Compute the prompt's KV while the user still speaks."""
     answers: Texts = ANSWERS

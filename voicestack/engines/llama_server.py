@@ -49,7 +49,7 @@ class LlamaOptions:
         threads: Compute threads; 0 for what is best on this machine.
         plain_chat: Format prompts without Jinja and pass text through unparsed, which saves 2 ms a
             request. Needs a model whose template llama.cpp knows by name (ChatML, Llama, Gemma ...) and
-            gives up tool calls.
+            leaves only the `prompted` way of calling functions (`prompted_calls`).
     """
 
     slots: int = 4

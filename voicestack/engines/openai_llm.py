@@ -2,6 +2,7 @@
 
 Speaks `/v1/chat/completions` with any server. With `slots` given it speaks llama-server's dialect as well:
 the session's prompt stays in one KV slot, and requests are sent in order of importance (`precedence`).
+Functions are called in one of two ways: see `native_calls` and `prompted_calls`.
 """
 
 import asyncio
@@ -15,42 +16,21 @@ from voicestack.core.errors import StageTimeout, StageUnavailable
 from voicestack.core.history import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, Message, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
+from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.child import Child
+from voicestack.engines.native_calls import native_plan
 from voicestack.engines.precedence import Precedence, Rank, Work
+from voicestack.engines.prompted_calls import prompted_plan
 from voicestack.engines.seats import Seats
-from voicestack.engines.sse import ChatClient, PromptTooLong
+from voicestack.engines.sse import ChatClient, PromptTooLong, usage_of
+from voicestack.engines.tool_calls import ToolCallInvalid
 from voicestack.ports import LlmDelta, LlmRequest
 
 PRIME_LIMIT_S = 15.0
 """A cold prompt of a full 2048-token slot takes 3-10 s on two slow cores; what takes longer hangs."""
 RETRY_S = 0.02
-WIRE_ROLES = {"system": "system", "user": "user", "agent": "assistant", "tool": "tool"}
-
-
-@dataclass(frozen=True, slots=True)
-class LlmSettings:
-    """How answers are made.
-
-    Attributes:
-        temperature: 0 is greedy.
-        top_p: Nucleus sampling, 0..1.
-        max_tokens: Longest answer.
-        repeat_penalty: 1.0 is none. Sent as `repeat_penalty` to llama-server and as `repetition_penalty`
-            to others (vLLM, SGLang, TGI know it); None where the server would refuse it (OpenAI).
-        stop: Texts before which an answer ends. A line feed keeps spoken answers free of lists.
-        first_token_ms: From the request to the first text, waiting for the server included.
-        token_gap_ms: Between two pieces of text.
-        slots: KV slots of a llama-server; None for other servers.
-    """
-
-    temperature: float = 0.7
-    top_p: float = 0.9
-    max_tokens: int = 80
-    repeat_penalty: float | None = None
-    stop: tuple[str, ...] = ()
-    first_token_ms: int = 2500
-    token_gap_ms: int = 2000
-    slots: int | None = None
+RETRY_TEMPERATURE = 0.5
+"""Of the second try after an invalid call: a greedy model would say the same again."""
 
 
 @dataclass(slots=True)
@@ -106,6 +86,8 @@ class OpenAiLlm:
             StageUnavailable: the server is gone, also in mid-answer.
             StageRejected: it will never serve this.
             PromptTooLong: not even the end of the conversation fits.
+            ToolCallInvalid: it called a function that there is not, or against its schema (also the second
+                time, if nothing had been passed on).
         """
         due_ns = self._clock.now_ns() + self._settings.first_token_ms * 1_000_000
         # llama-server computes prompts one after the other: the primes of others would be in the way.
@@ -154,15 +136,24 @@ class OpenAiLlm:
     async def _answer(self, request: LlmRequest, work: Work, due_ns: int) -> AsyncGenerator[LlmDelta, None]:
         """Ask. While our own server is down and no token has come, ask again until `due_ns`."""
         await work.admitted.wait()
+        n_passed = 0
+        again: dict[str, Any] = {}
         with self._seats.taken(request.session) as slot:
             while True:
                 if self._child is not None:
                     await self._child.ready(max(0, due_ns - self._clock.now_ns()))
                 try:
-                    async with aclosing(self._stream(self._body(request, slot), work)) as deltas:
+                    plan = self._plan(request)
+                    body = self._body(plan, request, slot) | again
+                    async with aclosing(self._stream(body, plan.reader, work)) as deltas:
                         async for delta in deltas:
+                            n_passed += 1
                             yield delta
                     return
+                except ToolCallInvalid:
+                    if n_passed or again:
+                        raise
+                    again = {"temperature": RETRY_TEMPERATURE}
                 except PromptTooLong:
                     half = fit_context(request.messages, _length(request.messages) // 2)
                     if half == request.messages:
@@ -174,49 +165,48 @@ class OpenAiLlm:
                     # Its sockets close before its death is announced.
                     await asyncio.sleep(RETRY_S)
 
-    async def _stream(self, body: dict[str, Any], work: Work) -> AsyncGenerator[LlmDelta, None]:
+    async def _stream(
+        self, body: dict[str, Any], reader: Reader, work: Work
+    ) -> AsyncGenerator[LlmDelta, None]:
         usage: Usage | None = None
         finish: str | None = None
         async with aclosing(self._client.events(body)) as events:
             async for event in events:
-                usage = _usage(event) or usage
+                usage = usage_of(event) or usage
                 for choice in event.get("choices", ()):
                     finish = choice.get("finish_reason") or finish
-                    if text := choice.get("delta", {}).get("content"):
+                    delta = choice.get("delta") or {}
+                    if delta.get("content") or delta.get("tool_calls"):
                         self._precedence.first_token(work)
-                        yield LlmDelta(text)
+                    for piece in reader.push(delta):
+                        yield piece
+                if reader.is_full:
+                    finish = "length"
+                    break
         if finish is None:
             raise StageUnavailable(f"{self._client.url} ended in mid-answer", stage="llm")
-        yield LlmDelta(truncated=finish == "length", usage=usage)
+        for piece in reader.end(truncated=finish == "length"):
+            yield piece
+        yield LlmDelta(truncated=finish == "length" or reader.truncated, usage=usage)
 
     def _stop_prime(self, session: SessionId) -> None:
         if prime := self._primes.get(session):
             prime.stop()
 
-    def _body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
-        settings = self._settings
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": WIRE_ROLES[m.role], "content": m.text} for m in request.messages],
-            "max_tokens": min(settings.max_tokens, request.max_tokens or settings.max_tokens),
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if settings.stop:
-            body["stop"] = list(settings.stop)
-        if settings.repeat_penalty is not None:
-            body["repeat_penalty" if settings.slots else "repetition_penalty"] = settings.repeat_penalty
-        if settings.slots:
-            # With progress events llama-server sees between two batches of a prompt that the connection is
-            # closed; without them it looks once a second.
-            body |= {"id_slot": slot, "cache_prompt": True, "return_progress": True}
-        return body
+    def _plan(self, request: LlmRequest) -> Plan:
+        if not is_about_tools(request):
+            return plain_plan(request)
+        plan = prompted_plan if self._settings.tools == "prompted" else native_plan
+        return plan(request, self._settings)
+
+    def _body(self, plan: Plan, request: LlmRequest, slot: int) -> dict[str, Any]:
+        return body_of(plan, request, self._settings, model=self._model, slot=slot)
 
     def _prime_body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
         # llama-server computes a prompt for nothing but its KV with n_predict 0; others want a token.
-        return self._body(request, slot) | ({"n_predict": 0} if self._settings.slots else {"max_tokens": 1})
+        body = self._body(self._plan(request), request, slot)
+        body.pop("grammar", None)
+        return body | ({"n_predict": 0} if self._settings.slots else {"max_tokens": 1})
 
 
 async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -> LlmDelta | None:
@@ -230,15 +220,3 @@ async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -
 def _length(messages: Sequence[Message]) -> int:
     """In tokens, estimated as `fit_context` does."""
     return sum(len(message.text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE for message in messages)
-
-
-def _usage(event: dict[str, Any]) -> Usage | None:
-    said = event.get("usage")
-    if not said:
-        return None
-    details = said.get("prompt_tokens_details") or {}
-    return Usage(
-        input_tokens=said.get("prompt_tokens", 0),
-        cached_tokens=details.get("cached_tokens") or 0,
-        output_tokens=said.get("completion_tokens", 0),
-    )

@@ -15,6 +15,7 @@ from voicestack.core.errors import StageError, StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
+from voicestack.core.tools import CallDelta, ToolCall
 from voicestack.ports import (
     Certainty,
     LlmDelta,
@@ -142,14 +143,20 @@ def _pieces(text: str) -> list[list[str]]:
     return pieces
 
 
+ScriptedAnswer = str | ToolCall | tuple[str | ToolCall, ...]
+"""What `ScriptedLlm` says and calls in one reply."""
+
+
 class ScriptedLlm:
     """Satisfies `ports.Llm`: says what it is told to say, one word (a token) at a time.
 
     Everything public may be read, and `fail_after_tokens` and `n_failures` changed, while it is in use.
 
     Args:
-        answers: A reply to a conversation with n user messages is `answers[(n - 1) % len(answers)]`, so that
-            a draft, its retry and the real thing say the same; or a function of the messages.
+        answers: A reply to a conversation with n messages of the user or with results of calls is
+            `answers[(n - 1) % len(answers)]`, so that a draft, its retry and the real thing say the same; or
+            a function of the messages. An answer is a text, a call, or several of them in a tuple; calls are
+            made whatever the request's toolbox says.
         first_token_ms: From the request to the first token.
         token_ms: From one token to the next.
         fail_after_tokens: Raise `error` in place of the token after so many. None never fails.
@@ -166,7 +173,7 @@ class ScriptedLlm:
 
     def __init__(
         self,
-        answers: Sequence[str] | Callable[[tuple[Message, ...]], str],
+        answers: Sequence[ScriptedAnswer] | Callable[[tuple[Message, ...]], ScriptedAnswer],
         *,
         first_token_ms: float = 0,
         token_ms: float = 0,
@@ -195,14 +202,14 @@ class ScriptedLlm:
         self.requests.append(request)
         complete = False
         try:
-            tokens = words_of(self._answer(request.messages))
+            tokens = _deltas(self._answer(request.messages))
             wanted = tokens if request.max_tokens is None else tokens[: request.max_tokens]
             await _delay(self._first_token_ms)
             for n, token in enumerate(wanted):
                 if n:
                     await _delay(self._token_ms)
                 self._fail_if_due(n)
-                yield LlmDelta(token)
+                yield token
             self._fail_if_due(len(wanted))
             n_input = sum(len(message.text.split()) for message in request.messages)
             usage = Usage(input_tokens=n_input, output_tokens=len(wanted))
@@ -221,10 +228,10 @@ class ScriptedLlm:
         """See `ports.Llm`."""
         self.released.append(session)
 
-    def _answer(self, messages: tuple[Message, ...]) -> str:
+    def _answer(self, messages: tuple[Message, ...]) -> ScriptedAnswer:
         if callable(self._answers):
             return self._answers(messages)
-        n_asked = sum(message.role == "user" for message in messages)
+        n_asked = sum(message.role in ("user", "tool") for message in messages)
         return self._answers[max(0, n_asked - 1) % len(self._answers)]
 
     def _fail_if_due(self, n_tokens: int) -> None:
@@ -233,6 +240,20 @@ class ScriptedLlm:
         if self.n_failures is not None:
             self.n_failures -= 1
         raise self._error
+
+
+def _deltas(answer: ScriptedAnswer) -> list[LlmDelta]:
+    """A delta for every word; a call without arguments is one piece."""
+    deltas = []
+    n_calls = 0
+    for part in answer if isinstance(answer, tuple) else (answer,):
+        if isinstance(part, str):
+            deltas += [LlmDelta(word) for word in words_of(part)]
+            continue
+        pieces = words_of(part.arguments) or ["{}"]
+        deltas += [LlmDelta(call=CallDelta(n_calls, part.call_id, part.name, piece)) for piece in pieces]
+        n_calls += 1
+    return deltas
 
 
 class ScriptedTts:

@@ -7,6 +7,7 @@ import httpx
 import orjson
 
 from voicestack.core.errors import StageError, StageRejected, StageUnavailable
+from voicestack.core.notes import Usage
 
 CONNECT_S = 2.0
 """A server that does not even accept for so long is gone: the turn's whole budget is under a second."""
@@ -112,6 +113,22 @@ def refusal(status: int, body: bytes) -> StageError:
     if status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS) or status >= 500:
         return StageUnavailable(message, stage="llm")
     return StageRejected(message, stage="llm")
+
+
+def usage_of(event: dict[str, Any]) -> Usage | None:
+    """What the answer cost so far, if the event says it; llama-server's progress counts the prompt."""
+    progress = event.get("prompt_progress")
+    if progress and not event.get("usage"):
+        return Usage(input_tokens=progress.get("total", 0), cached_tokens=progress.get("cache", 0))
+    said = event.get("usage")
+    if not said:
+        return None
+    details = said.get("prompt_tokens_details") or {}
+    return Usage(
+        input_tokens=said.get("prompt_tokens", 0),
+        cached_tokens=details.get("cached_tokens") or 0,
+        output_tokens=said.get("completion_tokens", 0),
+    )
 
 
 def _event(data: bytes) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def assemble(config: Config, clock: Clock) -> Assembly:
     """
     vad = _vad(config)
     asr, asr_runs = _asr(config, clock)
-    llm, llm_runs = _llm(config, clock)
+    llm, llm_runs = llm_of(config, clock)
     tts, tts_runs = _tts(config, clock)
 
     async def close() -> None:
@@ -120,11 +120,17 @@ def _asr(config: Config, clock: Clock) -> tuple[Asr, tuple[Supervised, ...]]:
     return asr, (Supervised("pocketsphinx", asr.run, lambda: asr.workers),)
 
 
-def _llm(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
+def llm_of(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
+    """The language model, and what must run for it. Raises ConfigError: its package or file is missing."""
     if config.llm.engine == "scripted":
         return ScriptedLlm(config.llm.answers), ()
-    from voicestack.engines.openai_llm import LlmSettings, OpenAiLlm
+    from voicestack.engines.chat_body import LlmSettings
+    from voicestack.engines.openai_llm import OpenAiLlm
 
+    is_packaged = config.llm.engine == "llama_server" and not config.llm.model
+    tools = config.llm.tools
+    if tools == "auto":
+        tools = "prompted" if is_packaged else "native"
     settings = LlmSettings(
         temperature=config.llm.temperature,
         top_p=config.llm.top_p,
@@ -134,6 +140,7 @@ def _llm(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
         token_gap_ms=config.llm.token_gap_ms,
         stop=config.llm.stop,
         slots=config.llm.slots if config.llm.engine == "llama_server" else None,
+        tools=tools,
     )
     if config.llm.engine == "openai":
         key = config.llm.api_key.get_secret_value() or None
@@ -144,7 +151,9 @@ def _llm(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
         clock=clock,
         binary=config.llm.binary,
         model=config.llm.model,
-        options=LlamaOptions(config.llm.slots, config.llm.context_tokens, config.llm.threads),
+        options=LlamaOptions(
+            config.llm.slots, config.llm.context_tokens, config.llm.threads, plain_chat=tools == "prompted"
+        ),
     )
     llm = OpenAiLlm(server.url, "local", clock=clock, settings=settings, child=server.child)
     return llm, (Supervised("llama-server", server.run, lambda: (server.child,)),)
