@@ -17,7 +17,9 @@ CLIENTS = {
     client.name: client
     for client in [
         Client("openai-python", "openai_python.py"),
+        Client("openai-node", "openai_node.mjs", tls=True),
         Client("openai-agents-python", "openai_agents.py"),
+        Client("openai-agents-js", "agents_realtime.mjs"),
     ]
 }
 PARIS, MADRID = "paris", "madrid"

@@ -87,7 +87,6 @@ def install_clients() -> None:
             "ci",
             "--prefix",
             FOLDER,
-            "--omit=optional",
             "--no-audit",
             "--no-fund",
         ]

@@ -13,7 +13,7 @@ from typing import Any
 CHUNK_MS = 20
 CHUNK_BYTES = CHUNK_MS * 48
 """24 kHz, 16 bit, mono."""
-SCENARIO_LIMIT_S = 40
+SCENARIO_LIMIT_S = 30
 
 BRIEF = "You are a friendly assistant on the telephone. Answer every question in one short sentence."
 TALKATIVE = "You are a friendly assistant on the telephone. Answer every question with a long story."
