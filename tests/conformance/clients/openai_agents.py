@@ -107,21 +107,20 @@ async def tool_call() -> dict[str, Any]:
     async with calling("tool_call", TOOL_URL, tools=[get_weather]) as call:
         await call.session.send_message("What is the weather in Paris?")
         await call.until("turn_ended")
-        if not calls:
-            await call.until("tool_end")
-        await call.until("turn_ended")
+        if not call.said:
+            await call.until("turn_ended")
         return {"name": get_weather.name, "arguments": {"city": calls[0]}, "agent": call.said}
 
 
 async def reconnect() -> dict[str, Any]:
     try:
         async with calling("reconnect") as call:
-            await call.session.send_message("What is the capital of France?")
+            await call.session.send_message("What is the capital of Spain?")
             await call.until("the network is lost")
     except Exception as error:  # noqa: BLE001 (whatever the library raises)
         lost = type(error).__name__
     async with calling("reconnect") as call:
-        await call.session.send_message("What is the capital of Spain?")
+        await call.session.send_message("What is the capital of France?")
         await call.until("turn_ended")
         return {"lost": lost, "agent": call.said}
 

@@ -134,14 +134,14 @@ async function reconnect() {
   const before = new Call("reconnect", { output_modalities: ["text"] });
   try {
     await before.event("session.updated");
-    before.typeText("What is the capital of France?");
+    before.typeText("What is the capital of Spain?");
     await before.event("the network is lost");
   } catch (error) {
     lost = error.message;
   }
   const call = new Call("reconnect", { output_modalities: ["text"] });
   await call.event("session.updated");
-  call.typeText("What is the capital of Spain?");
+  call.typeText("What is the capital of France?");
   await call.event("response.done");
   call.wire.close();
   return { lost, agent: call.said };

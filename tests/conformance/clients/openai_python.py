@@ -133,14 +133,14 @@ async def tool_call() -> dict[str, Any]:
 
 async def reconnect() -> dict[str, Any]:
     async with calling("reconnect", output_modalities=["text"]) as call:
-        await call.type_text("What is the capital of France?")
+        await call.type_text("What is the capital of Spain?")
         try:
             while True:
                 await call.until("the network is lost")
         except (websockets.ConnectionClosed, RuntimeError) as error:
             lost = type(error).__name__
     async with calling("reconnect", output_modalities=["text"]) as call:
-        await call.type_text("What is the capital of Spain?")
+        await call.type_text("What is the capital of France?")
         await call.until("response.done")
         return {"lost": lost, "agent": call.said}
 

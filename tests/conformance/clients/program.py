@@ -31,14 +31,17 @@ class Microphone:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._left = b""
+        self.task = asyncio.create_task(self._run())
 
     async def say(self, recording: str) -> None:
         """Play a recording of SPEECH into it. Returns when it has been said."""
         self._left = (SPEECH / f"{recording}.pcm").read_bytes()
         while self._left:
-            await asyncio.sleep(CHUNK_MS / 1000)
+            await asyncio.wait([self.task], timeout=CHUNK_MS / 1000)
+            if self.task.done():
+                await self.task  # raises what ended it
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
@@ -52,12 +55,11 @@ class Microphone:
 async def microphone(send: Send) -> AsyncIterator[Microphone]:
     """One that is on within the block."""
     mic = Microphone(send)
-    task = asyncio.create_task(mic.run())
     try:
         yield mic
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        mic.task.cancel()
+        await asyncio.wait([mic.task])
 
 
 def sound(pcm: bytes) -> dict[str, int]:
