@@ -116,7 +116,8 @@ def test_barge_in_with_truncate(outcome: Outcome, name: str) -> None:
             assert kept == words(item["content"][0]["transcript"])[: len(kept)]
             assert len(kept) <= asked[-1]["audio_end_ms"] / 100, "nobody says more in the time"
     assert words(seen["next"]), "the question that interrupted is answered"
-    assert not connection.of("error")
+    # livekit-agents cancels as well, after the fact, and expects this answer.
+    assert {event["error"]["code"] for event in connection.of("error")} <= {"response_cancel_not_active"}
 
 
 @pytest.mark.parametrize("name", CLIENTS)
