@@ -72,12 +72,14 @@ class Outcome:
         failed: Why a scenario did not get to its end.
         connections: In order, those of the tool-calling server last.
         errors: What it wrote to stderr.
+        took_s: How long each scenario was.
     """
 
     saw: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     connections: list[Connection] = field(default_factory=list)
     errors: str = ""
+    took_s: dict[str, float] = field(default_factory=dict)
 
     def of(self, scenario: str) -> list[Connection]:
         """The connections of one scenario."""
@@ -143,10 +145,28 @@ async def _run_program(client: Client, port: int, tool_port: int, folder: Path, 
         if not line.startswith("{"):
             continue
         told = json.loads(line)
+        outcome.took_s[told["scenario"]] = told["took_s"]
         if "failed" in told:
             outcome.failed[told["scenario"]] = told["failed"]
         else:
             outcome.saw[told["scenario"]] = told["saw"]
+
+
+def refused(client: Client, events: Iterable[dict[str, Any]]) -> str:
+    """What the strictest parser that a client has says against these events; nothing is what one hopes for."""
+    program = "strict.mjs" if client.program.endswith(".mjs") else "strict.py"
+    done = subprocess.run(
+        [*client.command, PROGRAMS / program, client.name],
+        input="".join(json.dumps(event) + "\n" for event in events),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
+        timeout=120,
+        check=True,
+    )
+    *complaints, end = done.stdout.splitlines()
+    assert end == "end", done.stdout
+    return "\n".join(complaints)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conformance.calls import Client, Outcome, run_clients
+from tests.conformance.calls import Client, Outcome, refused, run_clients
 from tests.support.realtime_check import check_server_frames
 from tests.support.relay import Connection
 
@@ -166,3 +166,15 @@ def test_every_frame_is_exactly_as_documented(outcome: Outcome, name: str) -> No
     assert outcome.connections
     for connection in outcome.connections:
         check_server_frames(json.dumps(event).encode() for event in connection.got)
+
+
+@pytest.mark.parametrize("name", ["openai-agents-python", "openai-agents-js", "pipecat"])
+def test_strict_parsers_accept_every_frame_to_anyone(
+    outcome: Outcome, outcomes: dict[str, Outcome], name: str
+) -> None:
+    connections = [connection for each in outcomes.values() for connection in each.connections]
+    events = [event for connection in connections for event in connection.got]
+    assert len({event["type"] for event in events}) > 15
+    assert refused(CLIENTS[name], events) == ""
+    broken = {"type": "response.output_text.done", "event_id": "event_1"}
+    assert refused(CLIENTS[name], [broken]) != "", "it cannot refuse anything"

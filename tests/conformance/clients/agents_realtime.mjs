@@ -79,7 +79,7 @@ async function bargeIn() {
   await mic.say("time");
   await call.until(() => call.nInterruptions && call.nTurns >= 1);
   const nSaid = call.said.length;
-  await call.until(() => call.nTurns === 2);
+  await call.until(() => call.said.length > nSaid);
   mic.off();
   call.session.close();
   return { next: call.said.slice(nSaid) };

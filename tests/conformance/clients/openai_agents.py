@@ -92,7 +92,8 @@ async def barge_in() -> dict[str, Any]:
         await call.until("turn_ended")
         said = len(call.said)
         await interrupting
-        await call.until("turn_ended")
+        while len(call.said) == said:
+            await call.until("transcript_delta")
         return {"next": call.said[said:]}
 
 

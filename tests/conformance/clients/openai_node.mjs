@@ -100,7 +100,7 @@ async function bargeIn() {
   await call.event("conversation.item.truncated");
   call.send("conversation.item.retrieve", { item_id: first.item_id });
   await call.event("conversation.item.retrieved");
-  await call.event("response.done", 2);
+  await call.until(() => call.said.length > nSaid);
   mic.off();
   call.wire.close();
   return { next: call.said.slice(nSaid) };

@@ -97,19 +97,15 @@ async def barge_in() -> dict[str, Any]:
         while len(call.audio) < 48 * 700:
             await call.until("response.output_audio.delta")
         await mic.say("time")
-        done = await call.until("response.done")
-        said = call.said
+        await call.until("response.done")
+        said = len(call.said)
         await call.wire.conversation.item.truncate(item_id=first.item_id, content_index=0, audio_end_ms=500)
         await call.until("conversation.item.truncated")
         await call.wire.conversation.item.retrieve(item_id=first.item_id)
-        kept = await call.until("conversation.item.retrieved")
-        await call.until("response.done")
-        return {
-            "status": done.response.status,
-            "said": said,
-            "kept": kept.item.content[0].transcript,
-            "next": call.said[len(said) :],
-        }
+        await call.until("conversation.item.retrieved")
+        while len(call.said) == said:
+            await call.until("response.output_audio_transcript.delta")
+        return {"next": call.said[said:]}
 
 
 async def text_turn() -> dict[str, Any]:
@@ -123,6 +119,8 @@ async def tool_call() -> dict[str, Any]:
     async with calling("tool_call", TOOL_URL, tools=[WEATHER]) as call:
         await call.type_text("What is the weather in Paris?")
         asked = await call.until("response.function_call_arguments.done", "response.done")
+        if asked.type == "response.done":
+            raise RuntimeError(f"no call, but {call.said!r}")
         await call.until("response.done")
         output = {"type": "function_call_output", "call_id": asked.call_id, "output": "sunny, 21 degrees"}
         await call.wire.conversation.item.create(item=output)

@@ -193,8 +193,8 @@ async def barge_in() -> dict[str, Any]:
         await call.until(lambda notes: len(notes.audio) > 48 * 700)
         await mic.say("time")
         await call.until(lambda notes: notes.n_interruptions)
-        said, answers = len(call.notes.said), call.notes.n_answers
-        await call.until(lambda notes: notes.n_answers > answers and len(notes.said) > said)
+        said = len(call.notes.said)
+        await call.until(lambda notes: len(notes.said) > said)
         return {"next": call.notes.said[said:]}
 
 
@@ -228,9 +228,11 @@ async def reconnect() -> dict[str, Any]:
             await call.until(lambda notes: False)
         except RuntimeError as error:
             lost = str(error)
-        call.notes.failure = ""
+        call.service.set_audio_input_paused(True)
         await call.service.reset_conversation()
+        call.notes.failure = ""  # each chunk that could not be sent told one
         await call.until(lambda notes: not notes.is_speaking)
+        call.service.set_audio_input_paused(False)
         said, answers = len(call.notes.said), call.notes.n_answers
         await mic.say("capital")
         await call.until(lambda notes: notes.n_answers > answers and len(notes.said) > said)

@@ -77,6 +77,7 @@ export class Changes {
 export async function run(scenarios) {
   for (const [scenario, play] of Object.entries(scenarios)) {
     const line = { scenario };
+    const began = performance.now();
     const limit = new AbortController();
     try {
       const late = pause(SCENARIO_LIMIT_MS, null, { signal: limit.signal }).then(() => {
@@ -87,6 +88,7 @@ export async function run(scenarios) {
       line.failed = String(error?.stack ?? error);
     }
     limit.abort();
+    line.took_s = Math.round(performance.now() - began) / 1000;
     console.log(JSON.stringify(line));
   }
   process.exit(0);

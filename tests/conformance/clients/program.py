@@ -69,13 +69,16 @@ def sound(pcm: bytes) -> dict[str, int]:
 
 
 async def _all(scenarios: dict[str, Scenario]) -> None:
+    loop = asyncio.get_running_loop()
     for name, scenario in scenarios.items():
         line: dict[str, Any] = {"scenario": name}
+        began_s = loop.time()
         try:
             async with asyncio.timeout(SCENARIO_LIMIT_S):
                 line["saw"] = await scenario()
         except Exception:  # noqa: BLE001 (it is told, and the next scenario has a connection of its own)
             line["failed"] = traceback.format_exc()
+        line["took_s"] = round(loop.time() - began_s, 1)
         print(json.dumps(line), flush=True)
 
 
