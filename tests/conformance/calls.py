@@ -152,8 +152,8 @@ async def _run_program(client: Client, port: int, tool_port: int, folder: Path, 
             outcome.saw[told["scenario"]] = told["saw"]
 
 
-def refused(client: Client, events: Iterable[dict[str, Any]]) -> str:
-    """What the strictest parser that a client has says against these events; nothing is what one hopes for."""
+def refused(client: Client, events: Iterable[dict[str, Any]]) -> list[str]:
+    """The events that the strictest parser of a client refuses, each with the reason."""
     program = "strict.mjs" if client.program.endswith(".mjs") else "strict.py"
     done = subprocess.run(
         [*client.command, PROGRAMS / program, client.name],
@@ -166,7 +166,7 @@ def refused(client: Client, events: Iterable[dict[str, Any]]) -> str:
     )
     *complaints, end = done.stdout.splitlines()
     assert end == "end", done.stdout
-    return "\n".join(complaints)
+    return complaints
 
 
 @asynccontextmanager

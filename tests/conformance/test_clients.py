@@ -16,12 +16,13 @@ from tests.support.relay import Connection
 CLIENTS = {
     client.name: client
     for client in [
+        # those that take longest first
+        Client("livekit-agents", "livekit_agents.py"),
+        Client("openai-agents-python", "openai_agents.py"),
+        Client("pipecat", "pipecat_service.py"),
+        Client("openai-agents-js", "agents_realtime.mjs"),
         Client("openai-python", "openai_python.py"),
         Client("openai-node", "openai_node.mjs", tls=True),
-        Client("openai-agents-python", "openai_agents.py"),
-        Client("openai-agents-js", "agents_realtime.mjs"),
-        Client("livekit-agents", "livekit_agents.py"),
-        Client("pipecat", "pipecat_service.py"),
     ]
 }
 PARIS = "paris"
@@ -175,6 +176,7 @@ def test_strict_parsers_accept_every_frame_to_anyone(
     connections = [connection for each in outcomes.values() for connection in each.connections]
     events = [event for connection in connections for event in connection.got]
     assert len({event["type"] for event in events}) > 15
-    assert refused(CLIENTS[name], events) == ""
     broken = {"type": "response.output_text.done", "event_id": "event_1"}
-    assert refused(CLIENTS[name], [broken]) != "", "it cannot refuse anything"
+    complaints = refused(CLIENTS[name], [*events, broken])
+    assert [line for line in complaints if not line.startswith(json.dumps(broken))] == []
+    assert len(complaints) == 1, "it would not notice"

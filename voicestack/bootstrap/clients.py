@@ -78,9 +78,7 @@ def install_clients() -> None:
         _stamp(VENV, LOCK)
     version = node_version()
     if version < NODE_VERSION:
-        say(
-            f"  Node.js {version} is too old for the Node test clients ({NODE_VERSION}): their tests are skipped."
-        )
+        say(f"  Node.js {version} is older than {NODE_VERSION}: the tests of Node clients are skipped.")
     elif not has_node_clients():
         npm: list[str | Path] = [
             "npm",

@@ -19,7 +19,7 @@ BRIEF = "You are a friendly assistant on the telephone. Answer every question in
 TALKATIVE = "You are a friendly assistant on the telephone. Answer every question with a long story."
 
 URL, TOOL_URL, SPEECH = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-"""`http://host:port/v1`; the same of a server whose language model calls tools; and a folder of recordings."""
+"""`http://host:port/v1`; that of a server whose language model calls tools; and a folder of recordings."""
 
 Send = Callable[[bytes], Awaitable[None]]
 Scenario = Callable[[], Awaitable[dict[str, Any]]]

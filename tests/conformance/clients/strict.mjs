@@ -9,6 +9,6 @@ const known = new Set(realtimeServerEventSchema.options.map((option) => option.s
 for await (const line of createInterface({ input: process.stdin })) {
   const event = JSON.parse(line);
   const { success, error } = realtimeServerEventSchema.safeParse(event);
-  if (!success && known.has(event.type)) console.log(`${error}\n${line}`);
+  if (!success && known.has(event.type)) console.log(`${line}: ${error}`.replaceAll(/\s+/g, " "));
 }
 console.log(known.size > 30 ? "end" : "the schemas are not where they were");
