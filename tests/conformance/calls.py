@@ -7,10 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from tests.support.relay import Connection, Relay, certificate, tls_end
@@ -32,6 +32,9 @@ START_LIMIT_S = 120
 RECORDINGS = {"capital": "01_slt.wav", "time": "05_slt.wav", "elephants": "18_slt.wav"}
 SLOW_MACHINE = ["llm.first_token_ms=20000", "budget.readiness_turn_ms=20000", "llm.max_tokens=60"]
 """Nothing here is about speed, and the clients take the same cores."""
+
+
+CALLS_TOOLS = ["llm.engine=openai", "llm.model=weather"]
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,12 @@ async def _run_clients(clients: list[Client], folder: Path) -> dict[str, Outcome
     outcomes = {client.name: Outcome() for client in clients}
     pem = certificate(folder)
     places = asyncio.Semaphore(AT_ONCE)
-    async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(server("embedded", SLOW_MACHINE, folder))
-        llm_url = await stack.enter_async_context(weather_llm())
-        tool_sets = ["llm.engine=openai", f"llm.url={llm_url}", "llm.model=weather"]
-        tool_port = await stack.enter_async_context(server("scripted", tool_sets, folder))
+    async with (
+        weather_llm() as llm_url,
+        Server("embedded", SLOW_MACHINE, folder) as embedded,
+        Server("scripted", [*CALLS_TOOLS, f"llm.url={llm_url}"], folder) as scripted,
+    ):
+        port, tool_port = await embedded.port(), await scripted.port()
 
         async def run_one(client: Client) -> None:
             tls = tls_end(pem) if client.tls else None
@@ -169,26 +173,38 @@ def refused(client: Client, events: Iterable[dict[str, Any]]) -> list[str]:
     return complaints
 
 
-@asynccontextmanager
-async def server(profile: str, sets: list[str], folder: Path) -> AsyncIterator[int]:
-    """`voicestack serve` within the block; yields its port. Its log goes to the folder."""
-    arguments = [argument for one in sets for argument in ("--set", one)]
-    command = ["-m", "voicestack", "serve", "--config", profile, "--port", "0", *arguments]
-    with (folder / f"{profile}.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log
-        )
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(START_LIMIT_S):
-                async for line in process.stdout:
-                    if ready := re.search(rb"is ready on http://[^:]+:(\d+)", line):
-                        break
-                else:
-                    raise AssertionError((folder / f"{profile}.log").read_text())
-            yield int(ready[1])
-            assert process.returncode is None, (folder / f"{profile}.log").read_text()
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await asyncio.wait_for(process.wait(), 20)
+class Server:
+    """`voicestack serve` within a block. It starts with the block; `port` waits until it is ready."""
+
+    def __init__(self, profile: str, sets: Iterable[str], folder: Path) -> None:
+        arguments = [argument for one in sets for argument in ("--set", one)]
+        self._command = ["-m", "voicestack", "serve", "--config", profile, "--port", "0", *arguments]
+        self._log = folder / f"{profile}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> "Server":
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *self._command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log
+            )
+        return self
+
+    async def port(self) -> int:
+        """Where it listens."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async with asyncio.timeout(START_LIMIT_S):
+            async for line in self._process.stdout:
+                if ready := re.search(rb"is ready on http://[^:]+:(\d+)", line):
+                    return int(ready[1])
+        raise AssertionError(self._log.read_text())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        has_died = self._process.returncode is not None
+        if not has_died:
+            self._process.terminate()
+        await asyncio.wait_for(self._process.wait(), 20)
+        assert not has_died or error, self._log.read_text()

@@ -46,8 +46,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "CLIENT_PYTHON": root / ".venv-conformance" / "bin" / "python",
     }.items():
         monkeypatch.setattr(clients, name, path)
-    for lock in (clients.LOCK, clients.NODE_LOCK):
-        lock.write_text("one==1\n")
+    for client_lock in (clients.LOCK, clients.NODE_LOCK):
+        client_lock.write_text("one==1\n")
     monkeypatch.setattr(clients, "node_version", lambda: 20)
     monkeypatch.setattr(environment, "VENV", root / ".venv")
     monkeypatch.setattr(environment, "VENV_PYTHON", root / ".venv" / "bin" / "python")
