@@ -216,7 +216,7 @@ async def tool_call() -> dict[str, Any]:
     async with calling("tool_call", TOOL_URL, context=context) as call:
         call.service.register_function("get_weather", get_weather)
         await call.worker.queue_frame(LLMRunFrame())
-        await call.until(lambda notes: notes.said and notes.n_answers)
+        await call.until(lambda notes: notes.said and notes.n_answers > len(seen))
         return {"name": seen[0].function_name, "arguments": seen[0].arguments, "agent": call.notes.said}
 
 
