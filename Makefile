@@ -51,17 +51,37 @@ llama-cpp-python ; python_version < '3'
 pocketsphinx>=5.0.4,<5.1 ; python_version == '3.12'
 pocketsphinx>=5.1.1 ; python_version != '3.12'
 endef
-export LOCK_RULES
+# What none of the modules that the test clients import asks for: 250 MB, and docopt has no wheel.
+define CLIENT_LOCK_RULES
+docopt ; python_version < '3'
+flatbuffers ; python_version < '3'
+grpcio ; python_version < '3'
+llvmlite ; python_version < '3'
+num2words ; python_version < '3'
+numba ; python_version < '3'
+onnxruntime ; python_version < '3'
+opentelemetry-exporter-otlp-proto-grpc ; python_version < '3'
+resampy ; python_version < '3'
+sounddevice ; python_version < '3'
+soundfile ; python_version < '3'
+types-protobuf ; python_version < '3'
+watchfiles ; python_version < '3'
+endef
+export LOCK_RULES CLIENT_LOCK_RULES
+CLIENTS := tests/conformance
 UV := PYTHONPATH=build/uv $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-header --no-annotate --override build/lock-rules.txt $(ARGS)
+	--generate-hashes --no-emit-index-url --no-header --no-annotate $(ARGS) --override
 lock: ## write the lock files again (ARGS=--upgrade takes newer versions)
 	$(SET_UP) check
 	@$(BIN)/python -m pip install --quiet --upgrade --target build/uv uv==0.13.8
 	@echo "$$LOCK_RULES" > build/lock-rules.txt
-	$(UV) pyproject.toml --extra embedded --extra dev -o requirements-dev.lock
-	$(UV) pyproject.toml --extra embedded -c requirements-dev.lock -o requirements.lock
-	printf '%s\n' cmake ninja 'scikit-build-core[pyproject]' | $(UV) - -o requirements-build.lock
+	@echo "$$CLIENT_LOCK_RULES" > build/client-lock-rules.txt
+	$(UV) build/lock-rules.txt pyproject.toml --extra embedded --extra dev -o requirements-dev.lock
+	$(UV) build/lock-rules.txt pyproject.toml --extra embedded -c requirements-dev.lock -o requirements.lock
+	printf '%s\n' cmake ninja 'scikit-build-core[pyproject]' | $(UV) build/lock-rules.txt - -o requirements-build.lock
+	$(UV) build/client-lock-rules.txt $(CLIENTS)/clients.in -o $(CLIENTS)/clients.lock
+	npm install --prefix $(CLIENTS) --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## remove what the set-up and the tools made here (the compiled llama-server stays in your cache)
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-conformance tests/conformance/node_modules build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,6 +46,7 @@ NULLABLE = {
     "error.code",
     "error.param",
     "error.event_id",
+    "item.content.transcript",
     "response.status_details",
     "response.usage",
     "response.conversation_id",
@@ -115,6 +116,10 @@ def check_server_event(event: dict[str, Any], *, extensions: bool = False) -> No
     assert not nulls, f"{kind}: null at {sorted(nulls)}"
     if kind != "input_audio_buffer.dtmf_event_received":
         assert 0 < len(event["event_id"]) <= MAX_ID_CHARS, event["event_id"]
+    for part in event.get("item", {}).get("content", ()):
+        is_heard = part["type"] == "input_audio"
+        assert "transcript" in part or not is_heard, "agents-realtime dies of a user's audio without the key"
+        assert part.get("transcript", "") is not None or is_heard, f"{kind}: null transcript"
     if "response" in event:
         assert set(event["response"]) == RESPONSE_KEYS, sorted(event["response"])
         assert (event["response"]["usage"] is None) == (kind == "response.created")

@@ -1,6 +1,7 @@
 """Does the set-up install what the lock files say, once, and say clearly what went wrong?"""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -14,12 +15,13 @@ import pytest
 from packaging.requirements import Requirement
 
 from voicestack.bootstrap import __main__ as command
-from voicestack.bootstrap import environment, llama, llama_server_path, steps
+from voicestack.bootstrap import clients, environment, llama, llama_server_path, steps
 from voicestack.bootstrap.steps import SetupFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "voicestack" / "bootstrap").glob("*.py"))
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"]
+ALL_LOCKS = [*LOCKS, "tests/conformance/clients.lock"]
 CPUINFO = "processor : 0\nmodel name : x\nflags\t\t: fpu sse4_2 avx avx2 bmi2 fma f16c amx_int8\nbugs :\n"
 
 
@@ -31,8 +33,22 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "pyproject.toml").write_text("[project]\n")
     for lock in LOCKS:
         (root / lock).write_text("one==1 \\\n    --hash=sha256:00\n")
-    for module in (environment, llama, steps):
+    for module in (environment, llama, steps, clients):
         monkeypatch.setattr(module, "ROOT", root)
+    conformance = root / "tests" / "conformance"
+    conformance.mkdir(parents=True)
+    for name, path in {
+        "FOLDER": conformance,
+        "LOCK": conformance / "clients.lock",
+        "NODE_LOCK": conformance / "package-lock.json",
+        "NODE_MODULES": conformance / "node_modules",
+        "VENV": root / ".venv-conformance",
+        "CLIENT_PYTHON": root / ".venv-conformance" / "bin" / "python",
+    }.items():
+        monkeypatch.setattr(clients, name, path)
+    for client_lock in (clients.LOCK, clients.NODE_LOCK):
+        client_lock.write_text("one==1\n")
+    monkeypatch.setattr(clients, "node_version", lambda: 20)
     monkeypatch.setattr(environment, "VENV", root / ".venv")
     monkeypatch.setattr(environment, "VENV_PYTHON", root / ".venv" / "bin" / "python")
     for module in (command, steps):
@@ -54,7 +70,12 @@ class FakeSteps:
         self.titles.append(title)
         if title == self.failing:
             raise SetupFailed(f"'{title}' failed")
-        if title.startswith("Creating"):
+        if title == "Creating the environment of the test clients":
+            clients.CLIENT_PYTHON.parent.mkdir(parents=True, exist_ok=True)
+            clients.CLIENT_PYTHON.touch()
+        elif title == "Installing the Node test clients":
+            clients.NODE_MODULES.mkdir(exist_ok=True)
+        elif title.startswith("Creating"):
             (self.root / ".venv" / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
             (self.root / ".venv" / "bin").mkdir()
             (self.root / ".venv" / "bin" / "python").symlink_to(sys.executable)
@@ -70,7 +91,7 @@ class FakeSteps:
 @pytest.fixture
 def fake(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     steps_taken = FakeSteps(checkout)
-    for module in (environment, llama):
+    for module in (environment, llama, clients):
         monkeypatch.setattr(module, "run_step", steps_taken)
     return steps_taken
 
@@ -247,6 +268,61 @@ def test_half_an_environment_does_not_count(checkout: Path, fake: FakeSteps) -> 
     assert not environment.is_installed("requirements-dev.lock")
 
 
+# --- the clients of the conformance tests -------------------------------------------------------------------
+
+
+def test_the_clients_are_installed_once(checkout: Path, fake: FakeSteps) -> None:
+    assert not clients.is_complete()
+    clients.install_clients()
+    assert fake.titles == [
+        "Creating the environment of the test clients",
+        "Installing the Python test clients",
+        "Installing the Node test clients",
+    ]
+    assert clients.is_complete()
+    assert clients.has_python_clients()
+    assert clients.has_node_clients()
+    clients.install_clients()
+    assert len(fake.titles) == 3
+
+
+@pytest.mark.parametrize(("changed", "n_steps"), [("clients.lock", 2), ("package-lock.json", 1)])
+def test_only_what_has_changed_is_installed_again(
+    checkout: Path, fake: FakeSteps, changed: str, n_steps: int
+) -> None:
+    clients.install_clients()
+    (clients.FOLDER / changed).write_text("two==2\n")
+    assert not clients.is_complete()
+    clients.install_clients()
+    assert len(fake.titles) == 3 + n_steps
+    assert clients.is_complete()
+
+
+def test_an_old_node_is_said_and_does_not_stand_in_the_way(
+    checkout: Path, fake: FakeSteps, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(clients, "node_version", lambda: 18)
+    assert clients.missing_for_clients() == []
+    clients.install_clients()
+    assert "Node.js 18 is older than 20" in capsys.readouterr().out
+    assert clients.is_complete()
+    assert not clients.has_node_clients()
+
+
+def test_without_node_it_is_installed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "node_version", lambda: 0)
+    assert clients.missing_for_clients() == ["nodejs", "npm"]
+    assert not clients.is_complete()
+
+
+def test_only_the_tests_need_the_clients(checkout: Path, fake: FakeSteps) -> None:
+    assert command.main(["run"]) == 0
+    assert command.main(["check"]) == 0
+    assert not clients.has_python_clients()
+    assert command.main(["test"]) == 0
+    assert clients.is_complete()
+
+
 # --- llama.cpp ----------------------------------------------------------------------------------------------
 
 
@@ -366,7 +442,7 @@ def locked(lock: str) -> list[tuple[Requirement, list[str]]]:
     return [(Requirement(first), [one.strip() for one in rest]) for first, *rest in entries]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ALL_LOCKS)
 def test_a_lock_file_pins_everything_by_hash_and_names_no_host(lock: str) -> None:
     assert "://" not in (ROOT / lock).read_text()
     for requirement, hashes in locked(lock):
@@ -396,6 +472,14 @@ def test_the_lock_files_have_what_the_project_declares(lock: str, version: str) 
         wanted = Requirement(line)
         (pin,) = (pin for pin in pins if pin.name == wanted.name)
         assert wanted.specifier.contains(str(pin.specifier).removeprefix("==")), f"{wanted} but {pin}"
+
+
+def test_the_node_lock_pins_everything_and_names_no_host() -> None:
+    packages = json.loads((ROOT / "tests/conformance/package-lock.json").read_text())["packages"]
+    assert all(
+        "integrity" in package and "resolved" not in package for path, package in packages.items() if path
+    )
+    assert "@openai/agents-realtime" in packages[""]["dependencies"]
 
 
 def test_the_weights_do_not_bring_a_second_llama() -> None:

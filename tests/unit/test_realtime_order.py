@@ -121,7 +121,7 @@ def test_a_spoken_turn() -> None:
         "type": "message",
         "status": "completed",
         "role": "user",
-        "content": [{"type": "input_audio"}],
+        "content": [{"type": "input_audio", "transcript": None}],
     }
     assert events[5]["delta"] == events[6]["transcript"] == "what is the time"
     assert events[6]["usage"] == {"type": "duration", "seconds": 1.8}
@@ -261,7 +261,7 @@ def test_transcripts_are_only_shown_on_request() -> None:
         "input_audio_buffer.committed",
         "conversation.item.retrieved",
     ]
-    assert events[2]["item"]["content"] == [{"type": "input_audio"}]
+    assert events[2]["item"]["content"] == [{"type": "input_audio", "transcript": None}]
     (event,) = Connection().tell(ItemRetrieved(said))
     assert event["item"]["content"] == [{"type": "input_audio", "transcript": "hi there"}]
 

@@ -74,13 +74,14 @@ def test_the_checker_itself_can_fail(change: dict[str, object]) -> None:
 
 def test_the_checker_looks_inside() -> None:
     item = {"id": "i", "object": "realtime.item", "type": "message", "status": "completed", "role": "user"}
-    item["content"] = [{"type": "input_audio"}]  # type: ignore[assignment]
+    item["content"] = [{"type": "input_audio", "transcript": None}]  # type: ignore[assignment]
     event = {"type": "conversation.item.added", "event_id": "e", "previous_item_id": None, "item": item}
     check_server_event(event)
-    for part in (
-        {"type": "input_audio", "transcript": None},
+    for wrong in (
+        {"type": "input_audio"},
+        {"type": "output_audio", "transcript": None},
         {"type": "audio"},
-        {"type": "input_audio", "x": 1},
+        {"type": "input_audio", "transcript": "hi", "x": 1},
     ):
         with pytest.raises(AssertionError):
-            check_server_event({**event, "item": {**item, "content": [part]}})
+            check_server_event({**event, "item": {**item, "content": [wrong]}})

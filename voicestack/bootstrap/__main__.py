@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from voicestack.bootstrap import llama
+from voicestack.bootstrap import clients, llama
 from voicestack.bootstrap.environment import (
     install,
     install_debian,
@@ -39,17 +39,23 @@ def set_up(purpose: str) -> None:
     def has_llama() -> bool:
         return purpose == "check" or llama.llama_server_path().exists()
 
-    if has_python() and has_llama():
+    def has_clients() -> bool:
+        return purpose != "test" or clients.is_complete()
+
+    if has_python() and has_llama() and has_clients():
         return
     say(f"voicestack: setting up, with Python {platform.python_version()}. This happens once.")
     if not has_llama():
         say("The longest step compiles llama.cpp: 5 to 10 minutes on 2 cores.")
     with timed("voicestack: set up in"), locked(LOGS / "lock"):
         needed = missing_for_venv() + ([] if has_llama() else llama.missing_for_build())
+        needed += [] if has_clients() else clients.missing_for_clients()
         if needed:
             install_debian(needed)
         if not has_python():
             install(LOCKS[purpose])
+        if not has_clients():
+            clients.install_clients()
         if not has_llama():
             llama.build()
 

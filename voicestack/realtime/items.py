@@ -181,9 +181,8 @@ def wire_item(item: Item, *, status: ItemStatus | None = None, show_transcript: 
     part: JsonObject
     words = item.text
     if item.role == "user" and item.spoken:
-        part = {"type": "input_audio"}
-        if words is not None and show_transcript:
-            part["transcript"] = words
+        # null, not left out: agents-realtime dies of a user's audio without the key.
+        part = {"type": "input_audio", "transcript": words if show_transcript else None}
     elif item.role != "agent":
         part = {"type": "input_text", "text": words or ""}
     elif item.spoken:

@@ -17,10 +17,10 @@ class InputText(TypedDict):
 
 
 class InputAudio(TypedDict):
-    """Speech. `transcript` is missing while the words are not known, or not to be shown."""
+    """Speech. `transcript` is null while the words are not known, or not to be shown."""
 
     type: Literal["input_audio"]
-    transcript: NotRequired[str | None]
+    transcript: str | None
 
 
 class OutputText(TypedDict):
