@@ -53,6 +53,7 @@ class CallingLlm:
     )
     pause_s: float = 0.02
     dies: bool = False
+    truncated: bool = False
     requests: list[LlmRequest] = field(default_factory=list)
     released: list[SessionId] = field(default_factory=list)
 
@@ -68,6 +69,7 @@ class CallingLlm:
             yield LlmDelta(call=delta)
         if self.dies:
             raise StageUnavailable("gone", stage="llm")
+        yield LlmDelta(truncated=self.truncated)
 
     async def prime(self, request: LlmRequest) -> None:
         assert request.toolbox == WEATHER
@@ -189,6 +191,17 @@ def test_a_call_that_is_interrupted_is_incomplete() -> None:
     assert isinstance(call_ended, CallEnded)
     assert call_ended.item.status == "incomplete"
     assert ended(d)[0].status == "cancelled"
+
+
+def test_a_call_that_is_cut_off_by_the_token_limit_is_incomplete() -> None:
+    async def script(d: Dialogue) -> None:
+        await asks(d)
+
+    d = converse(script, llm=CallingLlm(truncated=True), settings=WITH_TOOL)
+    (call_ended,) = of_kind(d, CallEnded)
+    assert isinstance(call_ended, CallEnded)
+    assert call_ended.item.status == "incomplete"
+    assert [(e.status, e.reason) for e in ended(d)] == [("incomplete", "max_output_tokens")]
 
 
 def test_an_llm_that_dies_in_a_call_is_not_asked_again() -> None:

@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
-from voicestack.cli import bench_capacity, bench_idle, bench_tools, bench_wer
+from voicestack.cli import bench_capacity, bench_idle, bench_tools, bench_wer, bench_wire
 from voicestack.cli.bench_echo import DELAY_MS, Calibration, calibrate
 from voicestack.cli.bench_report import figures, format_ms, show
 from voicestack.cli.bench_server import http_get
@@ -34,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     v2v = modes.add_parser("v2v", help="voice-to-voice latency of a running server, on the waveform")
     _add_v2v_arguments(v2v)
     v2v.set_defaults(measure=run_v2v)
-    others = {"capacity": bench_capacity, "wer": bench_wer, "idle": bench_idle, "tools": bench_tools}
+    others = {
+        "capacity": bench_capacity,
+        "wer": bench_wer,
+        "idle": bench_idle,
+        "tools": bench_tools,
+        "wire": bench_wire,
+    }
     for name, module in others.items():
         mode = modes.add_parser(name, help=module.SUMMARY)
         module.add_arguments(mode)

@@ -110,9 +110,10 @@ class Minutes:
 
     def agent_calls(self, live: LiveReply, delta: CallDelta | None) -> None:
         """More of a call was written; None when there is nothing more to write."""
+        cut_off = delta is None and live.outcome.truncated
         for index, item in live.calls.items():
             if item.status == "in_progress" and (delta is None or index < delta.index):
-                self._end_call(live, index, "completed")
+                self._end_call(live, index, "incomplete" if cut_off else "completed")
         if delta is None:
             return
         if live.outcome.has_text:  # what is said comes before what is called, however late it is heard
