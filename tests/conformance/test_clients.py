@@ -132,7 +132,6 @@ def test_a_text_turn(outcome: Outcome, name: str) -> None:
     assert not connection.of("error")
 
 
-@pytest.mark.xfail(strict=True, reason="the server does not call functions yet")
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_tool_call(outcome: Outcome, name: str) -> None:
     seen = saw(outcome, "tool_call")
