@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.server import with_server
 from tests.support.visitors import bearer, call, close_code, event_of, keyed, new_key, raw, refused
 from voicestack.access.key_file import KeyFile
 from voicestack.aio.clock import unix_s
+from voicestack.cli.bench_server import free_port
 from voicestack.core.errors import ConfigError
 
 WITHIN_S = 5
@@ -412,3 +414,40 @@ def test_a_port_that_is_taken_is_named(path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"server\.port {port} on 127\.0\.0\.1 cannot be used.* taken"):
             with_server(script, sets=keyed(path, f"server.port={port}"))
+
+
+def test_no_log_ever_shows_a_key(path: Path) -> None:
+    key, wrong = new_key(path).secret, "sk-wrong-0123456789"
+    port = free_port()
+    command = [sys.executable, "-m", "voicestack", "serve", "--config", "scripted", "--port", str(port)]
+    command += ["--set", "telemetry.log_level=debug", "--set", f"access.keys_file={path}"]
+
+    async def script() -> None:
+        server = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        assert server.stdout is not None
+        said = b""
+        try:
+            while b"ready on" not in said:
+                said += await server.stdout.readline()
+            async with http(port) as client:
+                made = await client.post("/v1/realtime/client_secrets", headers=bearer(key))
+                value = made.json()["value"]
+                await client.get("/v1/models", headers=bearer(wrong))
+            for one in (key, value):
+                async with call(port, bearer(one)) as ws:
+                    await converses(ws)
+                async with call(port, subprotocols=["realtime", f"openai-insecure-api-key.{one}"]) as ws:
+                    await converses(ws)
+            await refused(port, bearer(wrong))
+        finally:
+            server.terminate()
+            rest, _ = await server.communicate()
+        said += rest
+        assert b"shows no valid key" in said
+        assert key.split("-")[2].encode() in said  # its name is
+        for one in (key.split("-", 3)[3], value, wrong):
+            assert one.encode() not in said
+
+    asyncio.run(asyncio.wait_for(script(), 60))

@@ -14,7 +14,7 @@ from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.ids import SessionId
-from voicestack.realtime.checks import JsonObject, anything, choice, record, refuse, text, whole
+from voicestack.realtime.checks import JsonObject, anything, choice, record, text, whole
 from voicestack.realtime.codes import error_fields
 from voicestack.realtime.session_fields import NAME_CHARS, SESSION_UPDATE, ga_names
 from voicestack.realtime.session_object import SessionObject
@@ -85,4 +85,4 @@ def _decoded(body: bytes) -> object:
     try:
         return orjson.loads(body) if body.strip() else {}
     except orjson.JSONDecodeError:
-        refuse("body", "a JSON object", "")
+        raise PeerProtocolError("The body is not JSON.", code="invalid_value", param="body") from None
