@@ -5,7 +5,6 @@ told its program is compared with what went over the wire, and every frame of ou
 """
 
 import json
-import sys
 
 import pytest
 
@@ -45,7 +44,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def outcome(outcomes: dict[str, Outcome], name: str) -> Outcome:
     if not CLIENTS[name].is_there:
-        pytest.skip(f"{name} is not installed: run `{sys.executable} -m voicestack.bootstrap test`")
+        pytest.skip(f"{name} is not installed: `make test` does that, given Node.js 20 for the Node clients")
     return outcomes[name]
 
 

@@ -7,6 +7,7 @@ from voicestack.access.principal import Principal
 from voicestack.core.errors import VoiceStackError
 from voicestack.core.ids import SessionId
 from voicestack.session.session import Session
+from voicestack.transports.ws_peer import WebSocketPeer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,12 +19,14 @@ class Live:
         principal: On whose behalf it is held.
         session: It.
         end: Tells the peer why and hangs up, with this WebSocket close code.
+        join: Lets a further connection take part (`RealtimeTransport.join`).
     """
 
     id: SessionId
     principal: Principal
     session: Session
     end: Callable[[VoiceStackError, int], None]
+    join: Callable[[WebSocketPeer], None]
 
 
 class Directory:

@@ -103,13 +103,23 @@ class RealtimeDoor:
         visitor = self._guard.admit(read_request(request.headers.get_all, client))
         if isinstance(visitor, Denied):
             return _refusal(visitor)
-        if call_ids := parse_qs(query).get("call_id"):  # only calls have them, and there are none here
-            return _refusal(Denied(404, "not_found", f"There is no call {call_ids[0][:SHOWN_CHARS]}."))
+        if call_ids := parse_qs(query).get("call_id"):
+            return self._sideband(visitor, call_ids[0])
         full = self._guard.full(visitor)
         if full is not None:
             return _refusal(full)
         offered = subprotocols(request.headers.get_all)
         return Entry(partial(self._enter, visitor=visitor), "realtime" if "realtime" in offered else None)
+
+    def _sideband(self, visitor: Visitor, call_id: str) -> Refusal | Entry:
+        """A further connection to a call: for whoever has a key of the tenant's, not for its browsers."""
+        if visitor.principal.ephemeral:
+            message = "A client secret opens sessions of its own; use an API key to join a call."
+            return _refusal(Denied(403, "ephemeral_key_not_allowed", message))
+        live = self.directory.find(visitor.principal.tenant, call_id)
+        if live is None:
+            return _refusal(Denied(404, "not_found", f"There is no call {call_id[:SHOWN_CHARS]}."))
+        return Entry(live.join)
 
     def _enter(self, peer: WebSocketPeer, visitor: Visitor) -> None:
         assert peer.request is not None
@@ -157,9 +167,12 @@ class RealtimeDoor:
         self, peer: WebSocketPeer, protocol: RealtimeProtocol, session_id: SessionId, visitor: Visitor
     ) -> None:
         """Run one session to its end. The one place where a bug in a session is caught."""
-        session = self._session(peer, protocol, session_id)
+        transport = RealtimeTransport(
+            peer, protocol, tts_rate_hz=self._engines.tts.rate_hz, clock=self._clock
+        )
+        session = self._session(transport, protocol, session_id)
         end = partial(self._turn_away, peer, protocol)
-        live = Live(session_id, visitor.principal, session, end)
+        live = Live(session_id, visitor.principal, session, end, transport.join)
         limits = self._time_limits(peer, end)
         self.directory.add(live)
         self._metrics.session_opened()
@@ -182,11 +195,13 @@ class RealtimeDoor:
                 self.directory.remove(live)
                 self._metrics.session_closed()
 
-    def _session(self, peer: WebSocketPeer, protocol: RealtimeProtocol, session_id: SessionId) -> Session:
+    def _session(
+        self, transport: RealtimeTransport, protocol: RealtimeProtocol, session_id: SessionId
+    ) -> Session:
         recording = self._config.telemetry
         return Session(
             session_id,
-            RealtimeTransport(peer, protocol, tts_rate_hz=self._engines.tts.rate_hz, clock=self._clock),
+            transport,
             self._engines,
             settings=protocol.settings,
             tuning=self._tuning,
