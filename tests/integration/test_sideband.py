@@ -116,10 +116,9 @@ def test_only_the_tenants_keys_join(tmp_path: Path) -> None:
             name = await opened(caller)
             assert await status(port, name, {}) == 401
             assert await status(port, name, bearer(other.secret)) == 404
-            async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", headers=bearer(own.secret)
-            ) as http:
-                made = (await http.post("/v1/realtime/client_secrets", json={})).json()
+            url = f"http://127.0.0.1:{port}/v1/realtime/client_secrets"
+            async with httpx.AsyncClient(headers=bearer(own.secret)) as http:
+                made = (await http.post(url, json={})).json()
             assert await status(port, name, bearer(made["value"])) == 403
             async with call(port, bearer(own.secret), query=f"call_id={name}") as sideband:
                 assert await opened(sideband) == name

@@ -76,6 +76,10 @@ _QUERY = {
     "type": "object",
     "properties": {
         "model": {"type": "string", "description": "Any name will do; it is shown again."},
+        "call_id": {
+            "type": "string",
+            "description": "Join this running call: all of its events but the audio, and the right to ask.",
+        },
         "voicestack_events": {"enum": ["0", "1"], "default": "0", "description": "Send our own events too."},
     },
 }

@@ -199,6 +199,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "the server is full, the connection is closed with 1013.",
         query={
             "model": "Any name; it is repeated in the session object.",
+            "call_id": "Join a running call as a sideband, by its session's name.",
             "voicestack_events": "1 asks for events beyond the Realtime API.",
         },
     ),
