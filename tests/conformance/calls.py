@@ -15,7 +15,6 @@ from typing import Any
 
 from tests.support.relay import Connection, Relay, certificate, tls_end
 from tests.support.speech import SPEECH, read_wav
-from tests.support.weather_llm import weather_llm
 from voicestack.aio.scope import Scope
 from voicestack.bootstrap.clients import CLIENT_PYTHON, has_node_clients, has_python_clients
 from voicestack.core.resample import Resampler
@@ -32,9 +31,6 @@ START_LIMIT_S = 120
 RECORDINGS = {"capital": "01_slt.wav", "time": "05_slt.wav", "elephants": "18_slt.wav"}
 SLOW_MACHINE = ["llm.first_token_ms=20000", "budget.readiness_turn_ms=20000", "llm.max_tokens=60"]
 """Nothing here is about speed, and the clients take the same cores."""
-
-
-CALLS_TOOLS = ["llm.engine=openai", "llm.model=weather"]
 
 
 @dataclass(frozen=True)
@@ -101,23 +97,15 @@ async def _run_clients(clients: list[Client], folder: Path) -> dict[str, Outcome
     outcomes = {client.name: Outcome() for client in clients}
     pem = certificate(folder)
     places = asyncio.Semaphore(AT_ONCE)
-    async with (
-        weather_llm() as llm_url,
-        Server("embedded", SLOW_MACHINE, folder) as embedded,
-        Server("scripted", [*CALLS_TOOLS, f"llm.url={llm_url}"], folder) as scripted,
-    ):
-        port, tool_port = await embedded.port(), await scripted.port()
+    async with Server("embedded", SLOW_MACHINE, folder) as embedded:
+        port = await embedded.port()
 
         async def run_one(client: Client) -> None:
             tls = tls_end(pem) if client.tls else None
-            async with (
-                places,
-                Relay(port, tls, drops="reconnect") as relay,
-                Relay(tool_port, tls) as tool_relay,
-            ):
+            async with places, Relay(port, tls, drops="reconnect") as relay:
                 outcome = outcomes[client.name]
-                await _run_program(client, relay.port, tool_relay.port, folder, outcome)
-                outcome.connections = relay.connections + tool_relay.connections
+                await _run_program(client, relay.port, folder, outcome)
+                outcome.connections = relay.connections
 
         async with Scope() as scope:
             tasks = [scope.start(run_one(client), name=client.name) for client in clients]
@@ -125,13 +113,12 @@ async def _run_clients(clients: list[Client], folder: Path) -> dict[str, Outcome
     return outcomes
 
 
-async def _run_program(client: Client, port: int, tool_port: int, folder: Path, outcome: Outcome) -> None:
+async def _run_program(client: Client, port: int, folder: Path, outcome: Outcome) -> None:
     scheme, host = ("https", "localhost") if client.tls else ("http", "127.0.0.1")
-    urls = [f"{scheme}://{host}:{one}/v1" for one in (port, tool_port)]
     process = await asyncio.create_subprocess_exec(
         *client.command,
         str(PROGRAMS / client.program),
-        *urls,
+        f"{scheme}://{host}:{port}/v1",
         str(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,7 +1,7 @@
 // A program with the `@openai/agents-realtime` package.
 import { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession, tool } from "@openai/agents-realtime";
 import { z } from "zod";
-import { BRIEF, Changes, Microphone, TALKATIVE, TOOL_URL, URL_HERE, run, sound } from "./program.mjs";
+import { BRIEF, Changes, Microphone, TALKATIVE, URL_HERE, run, sound } from "./program.mjs";
 
 const asked = [];
 const getWeather = tool({
@@ -22,8 +22,8 @@ class Call extends Changes {
   nInterruptions = 0;
   instructions = "";
 
-  async open(model, { url = URL_HERE, instructions = BRIEF, tools = [] } = {}) {
-    const address = `${url.replace("http", "ws")}/realtime?model=${model}`; // the test finds it by the model
+  async open(model, { instructions = BRIEF, tools = [] } = {}) {
+    const address = `${URL_HERE.replace("http", "ws")}/realtime?model=${model}`; // the test finds it by the model
     const transport = new OpenAIRealtimeWebSocket({ url: address });
     const agent = new RealtimeAgent({ name: "Guide", instructions, tools });
     this.session = new RealtimeSession(agent, { transport, model });
@@ -94,7 +94,7 @@ async function textTurn() {
 }
 
 async function toolCall() {
-  const call = await new Call().open("tool_call", { url: TOOL_URL, tools: [getWeather] });
+  const call = await new Call().open("tool_call", { tools: [getWeather] });
   call.session.sendMessage("What is the weather in Paris?");
   await call.until(() => call.said && call.nTurns > asked.length);
   call.session.close();

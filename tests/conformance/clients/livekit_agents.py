@@ -11,7 +11,7 @@ from livekit import rtc
 from livekit.agents import Agent, AgentSession, function_tool
 from livekit.agents.voice.io import AudioInput, AudioOutput, AudioOutputCapabilities
 from livekit.plugins.openai.realtime import RealtimeModel
-from program import BRIEF, TALKATIVE, TOOL_URL, URL, microphone, run, sound
+from program import BRIEF, TALKATIVE, URL, microphone, run, sound
 
 RATE_HZ = 24_000
 cities: list[str] = []
@@ -130,12 +130,10 @@ class Call:
 
 
 @asynccontextmanager
-async def calling(
-    model: str, url: str = URL, instructions: str = BRIEF, tools: Sequence[Any] = ()
-) -> AsyncIterator[Call]:
+async def calling(model: str, instructions: str = BRIEF, tools: Sequence[Any] = ()) -> AsyncIterator[Call]:
     """A session with every default of the library. The test finds its connection by the model."""
     async with aiohttp.ClientSession() as http:
-        llm = RealtimeModel(base_url=url, api_key="sk-local", model=model, http_session=http)
+        llm = RealtimeModel(base_url=URL, api_key="sk-local", model=model, http_session=http)
         # no loudspeaker here that a microphone could hear, so no time to learn its echo
         session: AgentSession = AgentSession(llm=llm, aec_warmup_duration=None)
         call = Call(session)
@@ -176,7 +174,7 @@ async def text_turn() -> dict[str, Any]:
 
 
 async def tool_call() -> dict[str, Any]:
-    async with calling("tool_call", TOOL_URL, tools=[get_weather]) as call:
+    async with calling("tool_call", tools=[get_weather]) as call:
         await call.session.generate_reply(user_input="What is the weather in Paris?")
         await call.until(call.said)
         return {"name": get_weather.info.name, "arguments": {"city": cities[0]}, "agent": call.said()[-1]}

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents import Tool, function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner, RealtimeSession
-from program import BRIEF, TALKATIVE, TOOL_URL, URL, microphone, run, sound
+from program import BRIEF, TALKATIVE, URL, microphone, run, sound
 
 calls: list[str] = []
 
@@ -54,12 +54,10 @@ class Call:
 
 
 @asynccontextmanager
-async def calling(
-    model: str, url: str = URL, instructions: str = BRIEF, tools: Sequence[Tool] = ()
-) -> AsyncIterator[Call]:
+async def calling(model: str, instructions: str = BRIEF, tools: Sequence[Tool] = ()) -> AsyncIterator[Call]:
     """A session with every default of the library. The test finds its connection by the model in the URL."""
     agent = RealtimeAgent(name="Guide", instructions=instructions, tools=list(tools))
-    address = f"{url.replace('http', 'ws', 1)}/realtime?model={model}"
+    address = f"{URL.replace('http', 'ws', 1)}/realtime?model={model}"
     session = await RealtimeRunner(agent).run(model_config={"url": address, "api_key": "sk-local"})
     async with session:
         yield Call(session)
@@ -105,7 +103,7 @@ async def text_turn() -> dict[str, Any]:
 
 
 async def tool_call() -> dict[str, Any]:
-    async with calling("tool_call", TOOL_URL, tools=[get_weather]) as call:
+    async with calling("tool_call", tools=[get_weather]) as call:
         await call.session.send_message("What is the weather in Paris?")
         await call.until("turn_ended")
         if not call.said:

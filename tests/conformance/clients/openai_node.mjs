@@ -1,7 +1,7 @@
 // A program with the `openai` package for Node. It speaks TLS only.
 import OpenAI from "openai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
-import { BRIEF, Changes, Microphone, TALKATIVE, TOOL_URL, URL_HERE, run, sound } from "./program.mjs";
+import { BRIEF, Changes, Microphone, TALKATIVE, URL_HERE, run, sound } from "./program.mjs";
 
 const WEATHER = {
   type: "function",
@@ -116,7 +116,7 @@ async function textTurn() {
 }
 
 async function toolCall() {
-  const call = new Call("tool_call", { tools: [WEATHER] }, TOOL_URL);
+  const call = new Call("tool_call", { tools: [WEATHER] });
   await call.event("session.updated");
   call.typeText("What is the weather in Paris?");
   await call.event("response.done");

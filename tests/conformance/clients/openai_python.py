@@ -8,7 +8,7 @@ from typing import Any
 
 import websockets
 from openai import AsyncOpenAI
-from program import BRIEF, TALKATIVE, TOOL_URL, URL, microphone, run, sound
+from program import BRIEF, TALKATIVE, URL, microphone, run, sound
 
 WEATHER = {
     "type": "function",
@@ -57,9 +57,9 @@ class Call:
 
 
 @asynccontextmanager
-async def calling(model: str, url: str = URL, **session: Any) -> AsyncIterator[Call]:
+async def calling(model: str, **session: Any) -> AsyncIterator[Call]:
     """Connect and configure. The test finds a connection by its model."""
-    client = AsyncOpenAI(api_key="sk-local", base_url=url)
+    client = AsyncOpenAI(api_key="sk-local", base_url=URL)
     async with client.realtime.connect(model=model) as connection:
         call = Call(connection)
         await call.until("session.created")
@@ -116,7 +116,7 @@ async def text_turn() -> dict[str, Any]:
 
 
 async def tool_call() -> dict[str, Any]:
-    async with calling("tool_call", TOOL_URL, tools=[WEATHER]) as call:
+    async with calling("tool_call", tools=[WEATHER]) as call:
         await call.type_text("What is the weather in Paris?")
         asked = await call.until("response.function_call_arguments.done", "response.done")
         if asked.type == "response.done":

@@ -41,7 +41,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
-from program import BRIEF, TALKATIVE, TOOL_URL, URL, microphone, run, sound
+from program import BRIEF, TALKATIVE, URL, microphone, run, sound
 
 AUDIO = TransportParams(audio_in_enabled=True, audio_out_enabled=True)
 RATE_HZ = 24_000
@@ -139,13 +139,13 @@ class Call:
 
 @asynccontextmanager
 async def calling(
-    model: str, url: str = URL, instructions: str = BRIEF, context: LLMContext | None = None
+    model: str, instructions: str = BRIEF, context: LLMContext | None = None
 ) -> AsyncIterator[Call]:
     """A running pipeline. The test finds its connection by the model."""
     listen = AudioInput(transcription=InputAudioTranscription())
     service = OpenAIRealtimeLLMService(
         api_key="sk-local",
-        base_url=f"{url.replace('http', 'ws', 1)}/realtime",
+        base_url=f"{URL.replace('http', 'ws', 1)}/realtime",
         settings=OpenAIRealtimeLLMService.Settings(
             model=model,
             system_instruction=instructions,
@@ -213,7 +213,7 @@ async def tool_call() -> dict[str, Any]:
         await params.result_callback("sunny, 21 degrees")
 
     context = asking("What is the weather in Paris?", ToolsSchema(standard_tools=[WEATHER]))
-    async with calling("tool_call", TOOL_URL, context=context) as call:
+    async with calling("tool_call", context=context) as call:
         call.service.register_function("get_weather", get_weather)
         await call.worker.queue_frame(LLMRunFrame())
         await call.until(lambda notes: notes.said and notes.n_answers > len(seen))

@@ -7,7 +7,7 @@ const CHUNK_MS = 20;
 const CHUNK_BYTES = CHUNK_MS * 48; // 24 kHz, 16 bit, mono
 const SCENARIO_LIMIT_MS = 30_000;
 
-export const [URL_HERE, TOOL_URL, SPEECH] = process.argv.slice(2);
+export const [URL_HERE, SPEECH] = process.argv.slice(2);
 export const BRIEF = "You are a friendly assistant on the telephone. Answer every question in one short sentence.";
 export const TALKATIVE = "You are a friendly assistant on the telephone. Answer every question with a long story.";
 

@@ -18,7 +18,7 @@ SCENARIO_LIMIT_S = 30
 BRIEF = "You are a friendly assistant on the telephone. Answer every question in one short sentence."
 TALKATIVE = "You are a friendly assistant on the telephone. Answer every question with a long story."
 
-URL, TOOL_URL, SPEECH = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+URL, SPEECH = sys.argv[1], Path(sys.argv[2])
 """`http://host:port/v1`; that of a server whose language model calls tools; and a folder of recordings."""
 
 Send = Callable[[bytes], Awaitable[None]]
