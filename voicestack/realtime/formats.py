@@ -1,10 +1,10 @@
 """Which bytes are audio on this wire?"""
 
-from binascii import a2b_base64
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from pybase64 import b64decode
 
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
 from voicestack.core.errors import PeerProtocolError
@@ -79,7 +79,7 @@ def audio_data(encoded: Any, path: str, form: AudioFormat) -> bytes:
             param=path,
         )
     try:
-        data = a2b_base64(encoded, strict_mode=True)
+        data = b64decode(encoded, validate=True)
     except ValueError:
         raise PeerProtocolError(
             f"Invalid '{path}': not valid base64.", code="invalid_value", param=path

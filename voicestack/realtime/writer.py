@@ -1,10 +1,10 @@
 """What does a server frame look like: an event object with an id of its own, as JSON?"""
 
-from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
 
 import orjson
+from pybase64 import b64encode
 
 _PREFIX_CHARS = 20  # leaves 11 digits of an id's 32 characters for the number
 
@@ -27,9 +27,7 @@ class Writer:
 
     def audio_event(self, head: bytes, data: bytes) -> bytes:
         """One frame with audio. `head` is from `audio_head`; it is the part that does not change."""
-        return b"".join(
-            (head, self._next_id().encode(), b'","delta":"', b2a_base64(data, newline=False), b'"}')
-        )
+        return b"".join((head, self._next_id().encode(), b'","delta":"', b64encode(data), b'"}'))
 
     def _next_id(self) -> str:
         self._n_events += 1
