@@ -4,6 +4,7 @@ Engines raise only `StageError`s. Closing a generator cancels the work behind it
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -14,6 +15,7 @@ from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import Note, Usage
+from voicestack.core.served import ServedTool, ToolOutcome, ToolSource
 from voicestack.core.tools import NO_TOOLS, CallDelta, Toolbox
 
 
@@ -164,6 +166,42 @@ class Tts(Protocol):
 
         Raises:
             StageError: the rest will not come.
+        """
+        ...
+
+
+class ToolServer(Protocol):
+    """A server of tools, connected. Calls may be made at the same time, and from any task."""
+
+    async def tools(self) -> tuple[ServedTool, ...]:
+        """All of its tools.
+
+        Raises:
+            StageError: it did not say, or has too many.
+        """
+        ...
+
+    async def call(self, name: str, arguments: str) -> ToolOutcome:
+        """Call a tool; what it, or the server, finds wrong with that is an outcome too.
+
+        Args:
+            name: As the server calls it.
+            arguments: The text of a JSON object. Empty for none.
+
+        Raises:
+            StageError: there was no answer. Whether the tool has done something is not known.
+        """
+        ...
+
+
+class ToolServers(Protocol):
+    """Reaches servers of tools."""
+
+    def connect(self, source: ToolSource) -> AbstractAsyncContextManager[ToolServer]:
+        """The server, for one session; leaving the block hangs up.
+
+        Raises:
+            StageError: on entering: it cannot be reached, refuses, or may not be reached.
         """
         ...
 

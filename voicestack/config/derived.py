@@ -30,4 +30,5 @@ def settings_of(config: Config) -> SessionSettings:
             create_response=turn.create_response,
             interrupt_response=turn.interrupt_response,
         ),
+        tool_places=config.mcp.allowed_hosts,
     )

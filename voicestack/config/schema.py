@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
 from voicestack.config.kinds import STRICT, blame
+from voicestack.config.mcp import McpSection
 
 
 def check_url(url: str) -> str:
@@ -290,5 +291,6 @@ class Config(BaseModel):
     llm: LlmSection = LlmSection()
     tts: TtsSection = TtsSection()
     stages: StagesSection = StagesSection()
+    mcp: McpSection = McpSection()
     budget: BudgetSection = BudgetSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -17,7 +17,7 @@ Anything else that is raised is a bug. It ends the session in which it happens a
 
 from typing import ClassVar, Literal
 
-Stage = Literal["vad", "asr", "llm", "tts"]
+Stage = Literal["vad", "asr", "llm", "tts", "mcp"]
 
 
 class VoiceStackError(Exception):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from voicestack.core.ids import ItemId
+from voicestack.core.served import RemoteCall, ServedTool
 from voicestack.core.tools import ToolCall
 
 Role = Literal["system", "user", "agent"]
@@ -53,11 +54,20 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class CallItem:
-    """A call that the LLM made. `incomplete` when it was stopped while it wrote the arguments."""
+    """A call that the LLM made. `incomplete` when it was stopped while it wrote the arguments.
+
+    `remote` is there when it is this side that calls a server, and not the peer that calls its function.
+    """
 
     id: ItemId
     call: ToolCall
     status: ItemStatus = "completed"
+    remote: RemoteCall | None = None
+
+    @property
+    def output(self) -> str | None:
+        """What a server answered, as the LLM is told; None while, or where, none has."""
+        return self.remote.outcome.told if self.remote and self.remote.outcome else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,38 @@ class OutputItem:
     output: str
 
 
-Entry = Item | CallItem | OutputItem
+@dataclass(frozen=True, slots=True)
+class ListingItem:
+    """The tools of a server, as far as the peer allows them."""
+
+    id: ItemId
+    label: str
+    tools: tuple[ServedTool, ...] = ()
+    status: ItemStatus = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalItem:
+    """The peer is asked whether this call may be made. `call_item` is the call's own entry."""
+
+    id: ItemId
+    call_item: ItemId
+    label: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictItem:
+    """What the peer says to an `ApprovalItem`, `request`."""
+
+    id: ItemId
+    request: ItemId
+    approve: bool
+    reason: str = ""
+
+
+Entry = Item | CallItem | OutputItem | ListingItem | ApprovalItem | VerdictItem
 
 
 @dataclass(slots=True)
@@ -117,8 +158,9 @@ class History:
         return entry if isinstance(entry, Item) else None
 
     def has_call(self, call_id: str) -> bool:
-        """Whether a call of that name was made."""
-        return any(isinstance(one, CallItem) and one.call.call_id == call_id for one in self)
+        """Whether a call of that name was made whose output the peer has to say."""
+        calls = (one for one in self if isinstance(one, CallItem) and one.remote is None)
+        return any(one.call.call_id == call_id for one in calls)
 
     def last_id(self) -> ItemId | None:
         """The newest item's name."""
@@ -159,8 +201,8 @@ class History:
         self._items[item_id] = item
         return item
 
-    def write(self, item: CallItem) -> None:
-        """A call has come to be this. Does nothing when it was removed."""
+    def write(self, item: CallItem | ListingItem) -> None:
+        """A call, or a list of tools, has come to be this. Does nothing when it was removed."""
         if item.id in self._items:
             self._items[item.id] = item
 
@@ -196,17 +238,23 @@ def messages_of(entries: Sequence[Entry], instructions: str, unfinished: str = "
     A call without its output, and an output without its call, are left out: models and their servers refuse
     the one without the other.
     """
-    made = {one.call.call_id for one in entries if isinstance(one, CallItem)}
+    made = {one.call.call_id for one in entries if isinstance(one, CallItem) and one.remote is None}
     done = {one.call_id for one in entries if isinstance(one, OutputItem)} & made
     out = [Message("system", instructions)] if instructions else []
+    outputs: list[Message] = []  # of the calls just before: those made together are one message
     for entry in entries:
+        if isinstance(entry, Item | OutputItem):
+            out, outputs = out + outputs, []
         match entry:
             case Item(role=role, text=str(text)) if text:
                 _append_merged(out, Message(role, text))
-            case CallItem(call=call) if call.call_id in done:
+            case CallItem(call=call) if entry.output is not None or call.call_id in done:
                 _append_merged(out, Message("agent", "", (call,)))
+                if entry.output is not None:
+                    outputs.append(Message("tool", entry.output, call_id=call.call_id))
             case OutputItem(call_id=call_id, output=output) if call_id in done:
                 out.append(Message("tool", output, call_id=call_id))
+    out += outputs
     if unfinished:
         _append_merged(out, Message("user", unfinished))
     return tuple(out)

@@ -2,14 +2,15 @@
 
 Order on one session: `UserStarted`, `UserStopped`, then the item (`ItemAdded` with text None), later
 `UserSaid`; `ReplyStarted`, then `MessageStarted` with text and audio, and `CallStarted`, `CallWritten`,
-`CallEnded` for each call, then `ReplyEnded`.
+`CallEnded` for each call, then `ReplyEnded`. A call of a served tool goes on after `CallEnded`, beside
+everything else: `ToolCalled`, then `ToolAnswered`, also after `ReplyEnded`.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from voicestack.core.errors import VoiceStackError
-from voicestack.core.history import CallItem, Entry, Item
+from voicestack.core.history import CallItem, Entry, Item, ListingItem
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import SessionSettings
@@ -181,6 +182,37 @@ class CallEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsAsked:
+    """A server is asked for its tools; the item has none yet."""
+
+    item: ListingItem
+    previous_item_id: ItemId | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsListed:
+    """The item has the server's tools. With `failed` the server did not say which it has."""
+
+    item: ListingItem
+    previous_item_id: ItemId | None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A server is called, as the call with this entry wants."""
+
+    item_id: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswered:
+    """The call has come to something. Without an outcome it was not made, and never will be."""
+
+    item: CallItem
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnded:
     """The reply is over, said to its end or not. `item` is what it said; None when that was nothing."""
 
@@ -227,6 +259,10 @@ Note = (
     | CallStarted
     | CallWritten
     | CallEnded
+    | ToolsAsked
+    | ToolsListed
+    | ToolCalled
+    | ToolAnswered
     | ReplyEnded
     | TurnMeasured
     | Problem

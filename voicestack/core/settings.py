@@ -46,6 +46,7 @@ class SessionSettings:
         show_transcripts: Tell the peer what was understood (`input_audio_transcription`).
         language: BCP 47 code hint for the ASR; None to let it decide.
         toolbox: What the LLM may call.
+        tool_places: Where the servers in a toolbox may be (see `may_reach`). The peer cannot change it.
     """
 
     instructions: str = ""
@@ -57,6 +58,7 @@ class SessionSettings:
     show_transcripts: bool = True
     language: str | None = None
     toolbox: Toolbox = NO_TOOLS
+    tool_places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from voicestack.core.served import ToolSource
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:
@@ -24,11 +26,13 @@ class Tool:
 class ToolChoice:
     """Whether the LLM calls: as it likes (`auto`), not at all, or by all means (`required`).
 
-    `name` with `required` is the one function that is called.
+    `name` with `required` is the one function that is called. With `server`, the label of a toolbox's server,
+    it is a tool of that server's, by its name there, or any of them.
     """
 
     mode: Literal["auto", "none", "required"] = "auto"
     name: str | None = None
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,14 @@ class CallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """What a reply may use."""
+    """What a reply may use.
+
+    `servers` have tools of their own, which `core/offers.py` puts among the others: no LLM sees a server.
+    """
 
     tools: tuple[Tool, ...] = ()
     choice: ToolChoice = ToolChoice()
+    servers: tuple[ToolSource, ...] = ()
 
     def usable(self) -> tuple[Tool, ...]:
         """The tools that this choice leaves: all, none, or the one that is named."""

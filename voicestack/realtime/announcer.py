@@ -21,6 +21,10 @@ from voicestack.core.notes import (
     Problem,
     ReplyEnded,
     ReplyStarted,
+    ToolAnswered,
+    ToolCalled,
+    ToolsAsked,
+    ToolsListed,
     TurnMeasured,
     UserHearing,
     UserSaid,
@@ -31,6 +35,7 @@ from voicestack.core.notes import (
 )
 from voicestack.realtime.codes import brief_error_fields, error_fields
 from voicestack.realtime.items import wire_entry
+from voicestack.realtime.mcp_outputs import ServedOutput
 from voicestack.realtime.measured import measured_fields
 from voicestack.realtime.responses import Response, Wish, reply_configuration
 from voicestack.realtime.session_object import SessionObject
@@ -61,6 +66,7 @@ class Announcer:
         self._wishes: dict[str, tuple[Wish, str | None]] = {}  # by tag, with the client event
         self._stable: dict[ItemId, StableWords] = {}
         self._unheard: set[ItemId] = set()  # announced, and neither completed nor failed
+        self._served: dict[ItemId, ServedOutput] = {}  # calls that this side makes and that are not over
 
     @property
     def is_expecting(self) -> bool:
@@ -104,10 +110,11 @@ class Announcer:
             case MessageStarted(turn):
                 return self.live[turn].begin_message(note) if turn in self.live else []
             case CallStarted(turn) | CallWritten(turn) | CallEnded(turn):
-                return self.live[turn].call(note) if turn in self.live else []
+                return self._call(turn, note) if turn in self.live else []
+            case ToolsAsked() | ToolsListed() | ToolCalled() | ToolAnswered():
+                return self._served_tools(note)
             case ReplyEnded(turn):
-                response = self.live.pop(turn, None)
-                return response.close(note) if response else []
+                return self._reply_ended(turn, note)
             case TurnMeasured(turn, marks):
                 fields = measured_fields(turn, marks)
                 return [event("voicestack.turn.measured", **fields)] if self._extensions else []
@@ -176,11 +183,48 @@ class Announcer:
         if isinstance(item, Item) and item.text is None:
             self._unheard.add(item.id)
         added = wire_entry(item, show_transcript=show)
-        done = {**added, "status": "completed"} if added["status"] == "in_progress" else added
+        done = {**added, "status": "completed"} if added.get("status") == "in_progress" else added
         return [
             self._writer.event("conversation.item.added", previous_item_id=previous, item=added),
             self._writer.event("conversation.item.done", previous_item_id=previous, item=done),
         ]
+
+    def _call(self, turn: TurnId, note: CallStarted | CallWritten | CallEnded) -> list[bytes]:
+        frames = self.live[turn].call(note)
+        if isinstance(note, CallStarted):
+            self._served |= {call.id: call for call in self.live[turn].served() if call.id == note.item.id}
+        return frames
+
+    def _served_tools(self, note: ToolsAsked | ToolsListed | ToolCalled | ToolAnswered) -> list[bytes]:
+        event = self._writer.event
+        match note:
+            case ToolsAsked(item, previous):
+                added = {"previous_item_id": previous, "item": wire_entry(item)}
+                return [
+                    event("conversation.item.added", **added),
+                    event("mcp_list_tools.in_progress", item_id=item.id),
+                ]
+            case ToolsListed(item, previous, failed):
+                done = {"previous_item_id": previous, "item": wire_entry(item)}
+                result = "failed" if failed else "completed"
+                return [
+                    event("conversation.item.done", **done),
+                    event(f"mcp_list_tools.{result}", item_id=item.id),
+                ]
+            case ToolCalled(item_id):
+                return self._served[item_id].begin() if item_id in self._served else []
+            case ToolAnswered(item):
+                call = self._served.pop(item.id, None)
+                return call.answer(item) if call else []
+
+    def _reply_ended(self, turn: TurnId, note: ReplyEnded) -> list[bytes]:
+        response = self.live.pop(turn, None)
+        if response is None:
+            return []
+        for call in response.served():
+            if not call.is_written:  # nobody will make it
+                self._served.pop(call.id, None)
+        return response.close(note)
 
     def _reply_started(self, note: ReplyStarted, session: SessionObject) -> list[bytes]:
         if note.turn in self.live:

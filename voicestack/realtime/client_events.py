@@ -198,7 +198,10 @@ def _toolbox(asked: JsonObject, session: SessionObject) -> Toolbox | None:
     if "tools" not in asked and "tool_choice" not in asked:
         return None
     fields = {**session.fields, **asked}
-    return toolbox_of(fields["tools"], fields["tool_choice"])
+    own = session.with_addresses(asked.get("tools", []), "response.tools")
+    if asked.get("conversation") == "none" and any(tool["type"] == "mcp" for tool in own):
+        refuse("response.tools", "functions only, as this response is outside the conversation", "mcp")
+    return toolbox_of(own if "tools" in asked else fields["tools"], fields["tool_choice"])
 
 
 def _entries(

@@ -6,11 +6,22 @@ from typing import Any
 
 from voicestack.core.audio import Pcm
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.history import CallItem, Entry, Item, ItemStatus, OutputItem, Role
+from voicestack.core.history import (
+    ApprovalItem,
+    CallItem,
+    Entry,
+    Item,
+    ItemStatus,
+    ListingItem,
+    OutputItem,
+    Role,
+    VerdictItem,
+)
 from voicestack.core.ids import ItemId
 from voicestack.core.tools import ToolCall
-from voicestack.realtime.checks import JsonObject, choice, listing, missing, record, shown, text
+from voicestack.realtime.checks import JsonObject, choice, flag, listing, missing, record, shown, text
 from voicestack.realtime.formats import AudioFormat, audio_data, to_ear
+from voicestack.realtime.mcp_items import wire_approval, wire_listing, wire_remote_call, wire_verdict
 
 ID_CHARS = 512
 """Longest name a client may give. The API's own names have at most 32 characters, clients' may have more."""
@@ -56,6 +67,15 @@ _output = record(
     },
     required=("call_id", "output"),
 )
+_verdict = record(
+    {
+        "id": text(at_least=1, at_most=ID_CHARS),
+        "approval_request_id": text(at_least=1, at_most=ID_CHARS),
+        "approve": flag,
+        "reason": text(at_most=1000),
+    },
+    required=("approval_request_id", "approve"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +106,13 @@ def entry_of(value: Any, path: str, new_id: Callable[[str], str], form: AudioFor
         case "function_call_output":
             fields = _output(value, path)
             return OutputItem(ItemId(fields.get("id") or new_id("item")), fields["call_id"], fields["output"])
+        case "mcp_approval_response":
+            fields = _verdict(value, path)
+            request = ItemId(fields["approval_request_id"])
+            item_id = ItemId(fields.get("id") or new_id("item"))
+            return VerdictItem(item_id, request, fields["approve"], fields.get("reason", ""))
         case kind:
-            what = "'message', 'function_call' and 'function_call_output'"
+            what = "'message', 'function_call', 'function_call_output' and 'mcp_approval_response'"
             raise PeerProtocolError(
                 f"Invalid value: {shown(kind)}. Supported values are: {what}.",
                 code="invalid_value",
@@ -146,6 +171,12 @@ def wire_entry(entry: Entry, *, show_transcript: bool = True) -> JsonObject:
             return wire_item(entry, show_transcript=show_transcript)
         case CallItem():
             return wire_call(entry)
+        case ListingItem():
+            return wire_listing(entry)
+        case ApprovalItem():
+            return wire_approval(entry)
+        case VerdictItem():
+            return wire_verdict(entry)
         case OutputItem(id=item_id, call_id=call_id, output=output):
             return {
                 "id": item_id,
@@ -159,6 +190,8 @@ def wire_entry(entry: Entry, *, show_transcript: bool = True) -> JsonObject:
 
 def wire_call(item: CallItem) -> JsonObject:
     """A call as the client sees it."""
+    if item.remote is not None:
+        return wire_remote_call(item, item.remote)
     return {
         "id": item.id,
         "object": "realtime.item",

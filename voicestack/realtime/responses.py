@@ -17,6 +17,7 @@ from voicestack.core.notes import (
 from voicestack.core.settings import Modality, ReplyOptions
 from voicestack.realtime.checks import JsonObject
 from voicestack.realtime.codes import brief_error_fields
+from voicestack.realtime.mcp_outputs import ServedOutput
 from voicestack.realtime.outputs import CallOutput, MessageOutput, Output
 from voicestack.realtime.session_object import SessionObject
 from voicestack.realtime.writer import Writer
@@ -70,7 +71,7 @@ class Response:
         self._modality = started.modality
         self._configuration = configuration
         self._message: MessageOutput | None = None
-        self._calls: dict[ItemId, CallOutput] = {}
+        self._calls: dict[ItemId, CallOutput | ServedOutput] = {}
         self._outputs: list[Output] = []
 
     def open(self) -> list[bytes]:
@@ -95,7 +96,7 @@ class Response:
         """The frames for what happens to one of its calls."""
         match note:
             case CallStarted(item=item) if item.id not in self._calls:
-                output = CallOutput(self._writer, self.id, len(self._outputs), note, aside=self.aside)
+                output = self._new_call(note)
                 self._outputs.append(output)
                 self._calls[item.id] = output
                 return output.open()
@@ -106,11 +107,22 @@ class Response:
             case _:
                 return []
 
+    def _new_call(self, started: CallStarted) -> CallOutput | ServedOutput:
+        index = len(self._outputs)
+        if started.item.remote is not None:
+            return ServedOutput(self._writer, self.id, index, started)
+        return CallOutput(self._writer, self.id, index, started, aside=self.aside)
+
+    def served(self) -> list[ServedOutput]:
+        """Its calls that this side makes. They may outlive it."""
+        return [call for call in self._calls.values() if isinstance(call, ServedOutput)]
+
     def close(self, ended: ReplyEnded) -> list[bytes]:
         """The frames that end the reply, whatever ended it."""
         status: ItemStatus = "completed" if ended.status == "completed" else "incomplete"
         frames = self._message.close(status) if self._message else []
         frames += [frame for call in self._calls.values() for frame in call.close("incomplete")]
+        frames += [frame for call in self.served() for frame in call.leave()]
         output = [one.item for one in self._outputs]
         return [
             *frames,

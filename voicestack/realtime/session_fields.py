@@ -24,6 +24,7 @@ from voicestack.realtime.checks import (
     whole,
 )
 from voicestack.realtime.formats import audio_format
+from voicestack.realtime.mcp_fields import mcp_choice, mcp_tool, source_of, unique_labels
 
 LONGEST_VAD_MS = 60_000
 """The API gives no upper bound for VAD times. A minute of padding or silence is more than any dialogue needs
@@ -73,21 +74,34 @@ def modalities(value: Any, path: str) -> list[str]:
 def _tool(value: Any, path: str) -> JsonObject:
     kind = _tool_kind(value, path)["type"]
     if kind == "mcp":
-        raise PeerProtocolError(
-            "MCP tools are not supported by this server.", code="invalid_value", param=f"{path}.type"
-        )
+        return mcp_tool(value, path)
     return {"type": kind, **_function(value, path)}
 
 
+def tools(value: Any, path: str) -> list[JsonObject]:
+    """A `Check`: functions of the client's, and servers of tools."""
+    return unique_labels(_tools(value, path), path)
+
+
+def _named_choice(value: Any, path: str) -> JsonObject:
+    kind = _tool_kind(value, path)["type"]
+    chosen: JsonObject = (mcp_choice if kind == "mcp" else _function_choice)(value, path)
+    return chosen
+
+
 def toolbox_of(wire_tools: list[JsonObject], wire_choice: str | JsonObject) -> Toolbox:
-    """The value of checked `tools` and `tool_choice`."""
+    """The value of checked `tools`, each server with an address, and a checked `tool_choice`."""
     offered = tuple(
-        Tool(tool["name"], tool.get("description", ""), tool.get("parameters") or {}) for tool in wire_tools
+        Tool(tool["name"], tool.get("description", ""), tool.get("parameters") or {})
+        for tool in wire_tools
+        if tool["type"] == "function"
     )
+    servers = tuple(source_of(tool) for tool in wire_tools if tool["type"] == "mcp")
     if isinstance(wire_choice, str):
         mode: Literal["auto", "none", "required"] = wire_choice  # type: ignore[assignment]  # it is checked
-        return Toolbox(offered, ToolChoice(mode))
-    return Toolbox(offered, ToolChoice("required", wire_choice["name"]))
+        return Toolbox(offered, ToolChoice(mode), servers)
+    chosen = ToolChoice("required", wire_choice.get("name"), wire_choice.get("server_label"))
+    return Toolbox(offered, chosen, servers)
 
 
 def _no_prompt(value: Any, path: str) -> None:
@@ -99,12 +113,9 @@ _function = record(
     {"name": text(at_least=1, at_most=NAME_CHARS), "description": text(), "parameters": anything},
     required=("name",),
 )
-tools: Check = listing(_tool, at_most=MAX_TOOLS)
-tool_choice: Check = either(
-    choice("auto", "none", "required"),
-    record({"type": choice("function"), "name": text(at_least=1)}, required=("type", "name")),
-    when=str,
-)
+_tools = listing(_tool, at_most=MAX_TOOLS)
+_function_choice = record({"type": choice("function"), "name": text(at_least=1)}, required=("type", "name"))
+tool_choice: Check = either(choice("auto", "none", "required"), _named_choice, when=str)
 voice: Check = either(
     text(at_least=1, at_most=NAME_CHARS),
     record({"id": text(at_least=1, at_most=NAME_CHARS)}, required=("id",)),

@@ -11,6 +11,7 @@ from voicestack.core.ids import SessionId
 from voicestack.core.settings import Modality, ServerVad, SessionSettings
 from voicestack.realtime.checks import JsonObject
 from voicestack.realtime.formats import AudioFormat, format_of, wire_format
+from voicestack.realtime.mcp_fields import shown_tools, with_addresses
 from voicestack.realtime.session_fields import SESSION_UPDATE, ga_names, toolbox_of
 
 EAGERNESS_SCALE = {"low": 1.6, "medium": 1.0, "auto": 1.0, "high": 0.6}
@@ -76,6 +77,8 @@ class SessionObject:
             PeerProtocolError: a value is wrong; nothing is changed.
         """
         patch: JsonObject = SESSION_UPDATE(ga_names(update), path)
+        if "tools" in patch:
+            patch["tools"] = self.with_addresses(patch["tools"], f"{path}.tools")
         sides = patch.pop("audio", {})
         audio = {side: {**old, **sides.get(side, {})} for side, old in self.fields["audio"].items()}
         heard = audio["input"]
@@ -84,6 +87,14 @@ class SessionObject:
         if heard["turn_detection"] is not None:
             heard["turn_detection"] = _filled_vad(heard["turn_detection"], self.defaults.turn_detection)
         return SessionObject({**self.fields, **patch, "audio": audio}, self.defaults)
+
+    def with_addresses(self, tools: list[JsonObject], path: str) -> list[JsonObject]:
+        """The checked tools with what this session knows of servers with the same labels.
+
+        Raises:
+            PeerProtocolError: a server has no address, or one that must not be called.
+        """
+        return with_addresses(tools, self.fields["tools"], self.defaults.tool_places, path)
 
     @property
     def is_transcription(self) -> bool:
@@ -113,7 +124,7 @@ class SessionObject:
     def wire(self) -> JsonObject:
         """The session object as the client sees it, with every default filled."""
         if not self.is_transcription:
-            return self.fields
+            return {**self.fields, "tools": shown_tools(self.fields["tools"])}
         kept = {name: self.fields[name] for name in ("type", "id", "expires_at", "include")}
         audio = {"input": self.fields["audio"]["input"]}
         return {**kept, "object": "realtime.transcription_session", "audio": audio}
@@ -134,6 +145,7 @@ class SessionObject:
             show_transcripts=self.shows_transcripts,
             language=transcription.get("language") or self.defaults.language,
             toolbox=toolbox_of(fields["tools"], fields["tool_choice"]),
+            tool_places=self.defaults.tool_places,
         )
 
     def _vad(self, detection: JsonObject | None) -> ServerVad | None:

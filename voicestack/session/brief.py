@@ -5,7 +5,9 @@ from collections.abc import Callable
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.history import Entry, History, Message, fit_context, messages_of
 from voicestack.core.ids import ItemId, SessionId, TurnId
+from voicestack.core.offers import Offer, offer_of
 from voicestack.core.settings import ReplyOptions, SessionSettings
+from voicestack.core.tools import Toolbox
 from voicestack.ports import LlmRequest, SpeechRequest
 from voicestack.session.mouth import LiveReply
 
@@ -18,13 +20,19 @@ class Brief:
         history: The conversation.
         context_tokens: What the LLM can be given; older parts are left out.
         new_id: Names items.
+        offer: What the LLM is offered of a toolbox now.
     """
 
     def __init__(
-        self, session: SessionId, history: History, context_tokens: int, new_id: Callable[[str], str]
+        self,
+        session: SessionId,
+        history: History,
+        context_tokens: int,
+        new_id: Callable[[str], str],
+        offer: Callable[[Toolbox], Offer],
     ) -> None:
         self._session, self._history, self._new_id = session, history, new_id
-        self._context_tokens = context_tokens
+        self._context_tokens, self._offer = context_tokens, offer
 
     def reply(
         self,
@@ -38,6 +46,8 @@ class Brief:
     ) -> LiveReply:
         """The reply to these entries, as the settings and the options have it. Nothing is begun.
 
+        A reply outside the conversation has no served tools: there is nowhere to put what they come to.
+
         Args:
             turn: Its name.
             settings: The session's.
@@ -47,22 +57,26 @@ class Brief:
             draft: Whether it may be thrown away.
         """
         instructions = settings.instructions if options.instructions is None else options.instructions
+        toolbox = settings.toolbox if options.toolbox is None else options.toolbox
+        offer = offer_of(toolbox, {}) if options.aside else self._offer(toolbox)
         request = LlmRequest(
             session=self._session,
             turn=turn,
             messages=self._messages(instructions, entries, unfinished),
             max_tokens=options.max_output_tokens or settings.max_output_tokens,
             draft=draft,
-            toolbox=settings.toolbox if options.toolbox is None else options.toolbox,
+            toolbox=offer.toolbox,
         )
         voice = SpeechRequest("", options.voice or settings.voice, settings.speed)
         modality = options.modality or settings.modality
-        return LiveReply(turn, ItemId(self._new_id("item")), modality, voice, request, options.tag)
+        item_id = ItemId(self._new_id("item"))
+        return LiveReply(turn, item_id, modality, voice, request, options.tag, offer.served)
 
     def prime(self, turn: TurnId, settings: SessionSettings, unfinished: str) -> LlmRequest:
         """What is known of the next request while the user still speaks."""
         messages = self._messages(settings.instructions, tuple(self._history), unfinished)
-        return LlmRequest(self._session, turn, messages, draft=True, toolbox=settings.toolbox)
+        toolbox = self._offer(settings.toolbox).toolbox
+        return LlmRequest(self._session, turn, messages, draft=True, toolbox=toolbox)
 
     def entries(self, options: ReplyOptions) -> tuple[Entry, ...]:
         """What a reply answers to: the conversation, or what the peer names instead.

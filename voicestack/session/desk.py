@@ -15,7 +15,7 @@ from voicestack.core.commands import (
     TruncateItem,
 )
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.history import Entry, History, Item, OutputItem
+from voicestack.core.history import Entry, History, Item, OutputItem, VerdictItem
 from voicestack.core.ids import ItemId
 from voicestack.core.notes import (
     AudioCleared,
@@ -63,10 +63,10 @@ def obey(session: "Session", command: Command) -> None:
         case TruncateItem():
             _truncate(session, command)
         case CreateReply(options=options):
-            if options.aside or not session.dictations.delay(command):
+            if options.aside or not (session.dictations.delay(command) or session.served.delay(command)):
                 session.request_reply(options)
         case CancelReply(turn=turn):
-            if turn is not None or not session.dictations.forget():
+            if turn is not None or not (session.dictations.forget() or session.served.forget()):
                 session.cancel_reply(turn)
 
 
@@ -92,6 +92,12 @@ def _add(session: "Session", command: AddItem) -> None:
             code="invalid_tool_call_id",
             param="item.call_id",
         )
+    if isinstance(command.item, VerdictItem) and not session.served.awaits(command.item.request):
+        raise PeerProtocolError(
+            f"No approval request '{command.item.request}' is waiting for an answer.",
+            code="invalid_value",
+            param="item.approval_request_id",
+        )
     try:
         previous = session.history.add(command.item, command.after)
     except KeyError:
@@ -99,6 +105,8 @@ def _add(session: "Session", command: AddItem) -> None:
             f"There is no item '{command.after}'.", code="invalid_value", param="previous_item_id"
         ) from None
     session.tell(ItemAdded(command.item, previous))
+    if isinstance(command.item, VerdictItem):
+        session.served.decide(command.item)
     if command.sound is not None:
         session.dictations.start(command.item.id, command.sound)
     session.prime()

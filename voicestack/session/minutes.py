@@ -26,6 +26,7 @@ from voicestack.core.notes import (
     UserStopped,
     UserUnheard,
 )
+from voicestack.core.served import RemoteCall
 from voicestack.core.tools import CallDelta, ToolCall
 from voicestack.session.mouth import LiveReply
 
@@ -108,20 +109,27 @@ class Minutes:
         previous = self._history.add(Item(live.item_id, "agent", "", spoken=spoken, status="in_progress"))
         self._tell(MessageStarted(live.turn, live.item_id, previous))
 
-    def agent_calls(self, live: LiveReply, delta: CallDelta | None) -> None:
-        """More of a call was written; None when there is nothing more to write."""
+    def agent_calls(self, live: LiveReply, delta: CallDelta | None) -> list[CallItem]:
+        """More of a call was written; None when there is nothing more to write.
+
+        Returns:
+            The calls that are complete with that.
+        """
         cut_off = delta is None and live.outcome.truncated
-        for index, item in live.calls.items():
-            if item.status == "in_progress" and (delta is None or index < delta.index):
-                self._end_call(live, index, "incomplete" if cut_off else "completed")
+        ended = [
+            self._end_call(live, index, "incomplete" if cut_off else "completed")
+            for index, item in live.calls.items()
+            if item.status == "in_progress" and (delta is None or index < delta.index)
+        ]
+        written = [item for item in ended if item.status == "completed"]
         if delta is None:
-            return
+            return written
         if live.outcome.has_text:  # what is said comes before what is called, however late it is heard
             self.agent_speaks(live)
         if delta.index not in live.calls:
-            item = CallItem(
-                ItemId(self._new_id("item")), ToolCall(delta.call_id, delta.name), status="in_progress"
-            )
+            served, call = live.served.get(delta.name), ToolCall(delta.call_id, delta.name)
+            remote = RemoteCall(served.source.label, served.tool.name) if served else None
+            item = CallItem(ItemId(self._new_id("item")), call, "in_progress", remote)
             live.calls[delta.index] = item
             self._tell(CallStarted(live.turn, item, self._history.add(item)))
         item = live.calls[delta.index]
@@ -129,11 +137,13 @@ class Minutes:
             call = replace(item.call, arguments=item.call.arguments + delta.arguments)
             live.calls[delta.index] = replace(item, call=call)
             self._tell(CallWritten(live.turn, item.id, delta.arguments))
+        return written
 
-    def _end_call(self, live: LiveReply, index: int, status: ItemStatus) -> None:
+    def _end_call(self, live: LiveReply, index: int, status: ItemStatus) -> CallItem:
         item = live.calls[index] = replace(live.calls[index], status=status)
         self._history.write(item)
         self._tell(CallEnded(live.turn, item))
+        return item
 
     def agent_says(self, live: LiveReply, frame: SpokenFrame) -> None:
         """A frame left for the peer."""

@@ -1,7 +1,7 @@
 """How a session speaks: the one live reply, its task, and the playout that it goes through."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from voicestack.core.errors import StageError
 from voicestack.core.history import CallItem
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import Mark
+from voicestack.core.offers import Served
 from voicestack.core.settings import Modality
 from voicestack.core.tools import CallDelta
 from voicestack.ports import Llm, LlmRequest, SpeechRequest, Tts
@@ -30,6 +31,7 @@ class LiveReply:
         voice: How it is spoken.
         request: What the LLM is asked.
         tag: See `ReplyStarted`.
+        served: The tools that this side calls, by the names that the LLM knows.
         outcome: What is known of the text.
         committed: Whether it may be heard.
         announced: Whether the peer knows of the message.
@@ -46,6 +48,7 @@ class LiveReply:
     voice: SpeechRequest
     request: LlmRequest
     tag: str = ""
+    served: Mapping[str, Served] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
     committed: bool = False
     announced: bool = False

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from voicestack.aio.clock import Clock, Timer
+from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, SpokenFrame, ms_to_samples
 from voicestack.core.commands import Command
@@ -20,6 +20,7 @@ from voicestack.core.notes import Note, Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import CallDelta
 from voicestack.ports import Observer, TransportSession
+from voicestack.session.alarm import Alarm
 from voicestack.session.asides import Asides
 from voicestack.session.brief import Brief
 from voicestack.session.desk import obey
@@ -30,6 +31,7 @@ from voicestack.session.minutes import Minutes
 from voicestack.session.mouth import LiveReply, Mouth
 from voicestack.session.primer import Primer
 from voicestack.session.recorder import Recorder
+from voicestack.session.served_tools import ServedTools
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.turn import actions, events
 from voicestack.turn.events import StopReason
@@ -77,14 +79,17 @@ class Session:
             queue_ms=tuning.queue_ms,
             on_sent=observer.playout_sent,
         )
+        self.tool_servers = engines.tool_servers
+        go_on = self._go_on if tuning.continue_replies else None
+        self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
-        self._brief = Brief(session_id, self.history, tuning.context_tokens, new_id)
+        self._brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
         self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing)
         self._minutes = Minutes(self.history, self.tell, new_id, engines.tts.rate_hz)
         self._asides = Asides(engines, tuning, clock, self.scope, transport, new_id)
         self.dictations = Dictations(engines.asr, clock, self.scope, self.history, self.tell, self._receive)
         self._next_options = ReplyOptions()
-        self._timer: Timer | None = None
+        self._alarm = Alarm(clock, self._on_alarm)
 
     # --- lifetime -------------------------------------------------------------------------------------
 
@@ -105,8 +110,7 @@ class Session:
         self.ears.close()
         self._mouth.close()
         self._asides.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.set(None)
         self._engines.llm.release(self.id)
         if self._recorder is not None:
             self._recorder.close()
@@ -118,6 +122,7 @@ class Session:
         if self._recorder is not None:
             self._recorder.policy(self._policy)
         self.ears.configure(settings.turn_detection)
+        self.served.configure(settings.toolbox)
         self.prime()
 
     def queued_ms(self) -> dict[str, float]:
@@ -211,7 +216,7 @@ class Session:
         self._state, decided = step(self._state, event, self._policy)
         for action in decided:
             self._act(action)
-        self._arm_timer()
+        self._alarm.set(self._state.wake_at_ns)
         if self._recorder is not None:  # last: a slow disk must not delay a flush
             self._recorder.step(event, decided)
 
@@ -279,6 +284,7 @@ class Session:
         if reason == "turn_detected":
             self._observer.barge_in(self._clock.now_ns() - decided_ns)
         self._minutes.agent_stopped(live, heard_ms, reason)
+        self.served.stopped(live.turn)
         self._measure(live, interrupted=reason == "turn_detected")
 
     def _measure(self, live: LiveReply, *, interrupted: bool) -> None:
@@ -286,16 +292,11 @@ class Session:
         self._observer.turn_measured(marks)
         self.tell(TurnMeasured(live.turn, marks))
 
-    def _arm_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._state.wake_at_ns is not None:
-            self._timer = self._clock.call_at(self._state.wake_at_ns, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _on_alarm(self) -> None:
         self._feed(events.Tick(self._clock.now_ns()))
+
+    def _go_on(self) -> None:
+        self._feed(events.ReplyRequested(self._clock.now_ns()))
 
     # --- how the reply goes ---------------------------------------------------------------------------
 
@@ -313,7 +314,7 @@ class Session:
         if not live.committed:
             live.early_calls.append(delta)
             return
-        self._minutes.agent_calls(live, delta)
+        self.served.take(live, self._minutes.agent_calls(live, delta))
         if delta is not None:
             self._reached(live)
 
@@ -329,6 +330,7 @@ class Session:
         self._measure(live, interrupted=False)
         self.prime()
         self._feed(events.ReplyEnded(self._clock.now_ns(), live.turn))
+        self.served.said(live)
 
     def on_failed(self, live: LiveReply, error: StageError) -> None:
         """Called by the mouth when a stage failed."""

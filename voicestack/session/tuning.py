@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 
-from voicestack.ports import Asr, Llm, Tts, Vad
+from voicestack.ports import Asr, Llm, ToolServers, Tts, Vad
 from voicestack.session.ears import Hearing
 from voicestack.turn.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What a session hears, thinks and speaks with."""
+    """What a session hears, thinks and speaks with, and where its LLM finds tools (None: nowhere)."""
 
     vad: Vad
     asr: Asr
     llm: Llm
     tts: Tts
+    tool_servers: ToolServers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Tuning:
         context_tokens: What the LLM can be given; older parts of the conversation are left out.
         prime: Compute the prompt's KV while the user speaks.
         apology: Said when a reply cannot be finished.
+        continue_replies: The agent answers by itself after the calls of a reply that nobody asked for.
         idle_prompt: What the LLM is told, as if the user had said it, when the user says nothing.
     """
 
@@ -39,4 +41,5 @@ class Tuning:
     context_tokens: int = 2048
     prime: bool = True
     apology: str = "Sorry, I lost my train of thought. Could you say that again?"
+    continue_replies: bool = False
     idle_prompt: str = "(I have said nothing for a while. Ask me, in a few words, whether I am still there.)"

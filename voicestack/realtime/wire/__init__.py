@@ -3,7 +3,7 @@
 `realtime/session_fields.py` and its like decide what is taken; this says what that comes to.
 """
 
-from voicestack.realtime.wire import client_events, reply_events, session_events
+from voicestack.realtime.wire import client_events, mcp_events, reply_events, session_events
 
 ClientEvent = (
     client_events.SessionUpdate
@@ -51,6 +51,14 @@ ServerEvent = (
     | reply_events.ArgumentsDelta
     | reply_events.ArgumentsDone
     | reply_events.RateLimitsUpdated
+    | mcp_events.McpListToolsInProgress
+    | mcp_events.McpListToolsCompleted
+    | mcp_events.McpListToolsFailed
+    | mcp_events.McpArgumentsDelta
+    | mcp_events.McpArgumentsDone
+    | mcp_events.McpCallInProgress
+    | mcp_events.McpCallCompleted
+    | mcp_events.McpCallFailed
 )
 """What any client may receive."""
 

@@ -9,14 +9,17 @@ from typing_extensions import TypedDict
 
 from voicestack.realtime.wire.replies import OutputText
 from voicestack.realtime.wire.sessions import (
+    ApprovalFilter,
     AudioFormat,
     FunctionChoice,
     FunctionTool,
+    McpChoice,
     Modality,
     NamedVoice,
     NoiseReduction,
     Reasoning,
     RetentionRatio,
+    ToolFilter,
     Tracing,
     Transcription,
 )
@@ -67,6 +70,25 @@ class AudioPatch(TypedDict, total=False):
     output: AudioOutputPatch
 
 
+class NewMcpTool(TypedDict):
+    """A server of tools, called from here.
+
+    `server_url` must be in one of the places that this server may call. It may be missing where the session
+    has a server with that label. `authorization` is a bearer token; neither it nor `headers` are shown.
+    """
+
+    type: Literal["mcp"]
+    server_label: str
+    server_url: NotRequired[str]
+    server_description: NotRequired[str]
+    authorization: NotRequired[str]
+    headers: NotRequired[dict[str, str]]
+    allowed_tools: NotRequired[list[str] | ToolFilter]
+    require_approval: NotRequired[Literal["always", "never"] | ApprovalFilter]
+    defer_loading: NotRequired[bool]
+    allowed_callers: NotRequired[list[Literal["direct", "programmatic"]]]
+
+
 class SessionPatch(TypedDict, total=False):
     """What to change of the session. `max_output_tokens` 1..4096."""
 
@@ -75,8 +97,8 @@ class SessionPatch(TypedDict, total=False):
     output_modalities: list[Modality]
     instructions: str
     audio: AudioPatch
-    tools: list[FunctionTool]
-    tool_choice: Literal["auto", "none", "required"] | FunctionChoice
+    tools: list[FunctionTool | NewMcpTool]
+    tool_choice: Literal["auto", "none", "required"] | FunctionChoice | McpChoice
     parallel_tool_calls: bool
     reasoning: Reasoning
     max_output_tokens: int | Literal["inf"]
@@ -129,7 +151,17 @@ class NewOutput(TypedDict):
     output: str
 
 
-NewItem = NewMessage | NewCall | NewOutput
+class NewVerdict(TypedDict):
+    """What the client says to an `mcp_approval_request`, named by its id."""
+
+    type: Literal["mcp_approval_response"]
+    id: NotRequired[str]
+    approval_request_id: str
+    approve: bool
+    reason: NotRequired[str]
+
+
+NewItem = NewMessage | NewCall | NewOutput | NewVerdict
 
 
 class ItemReference(TypedDict):
@@ -160,8 +192,8 @@ class ResponseWish(TypedDict, total=False):
     instructions: str | None
     output_modalities: list[Modality]
     audio: WishedAudio
-    tools: list[FunctionTool]
-    tool_choice: Literal["auto", "none", "required"] | FunctionChoice
+    tools: list[FunctionTool | NewMcpTool]
+    tool_choice: Literal["auto", "none", "required"] | FunctionChoice | McpChoice
     parallel_tool_calls: bool
     reasoning: Reasoning
     max_output_tokens: int | Literal["inf"]

@@ -1,6 +1,6 @@
 """Items, responses and errors. A key that may be missing is `NotRequired`; null stands where it is named."""
 
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -71,7 +71,81 @@ class FunctionCallOutput(TypedDict):
     output: str
 
 
-Item = Message | FunctionCall | FunctionCallOutput
+class ListedTool(TypedDict):
+    """A tool as its server describes it. `input_schema` is a JSON Schema."""
+
+    name: str
+    description: str
+    input_schema: Any
+    annotations: NotRequired[Any]
+
+
+class McpListTools(TypedDict):
+    """The tools of a server. None while it is asked, and when it did not answer."""
+
+    id: str
+    type: Literal["mcp_list_tools"]
+    server_label: str
+    tools: list[ListedTool]
+
+
+class ToolExecutionError(TypedDict):
+    """The tool failed, or the client refused the call."""
+
+    type: Literal["tool_execution_error"]
+    message: str
+
+
+class CodedError(TypedDict):
+    """The server refused the call (JSON-RPC's code), or could not be talked to (HTTP's)."""
+
+    type: Literal["protocol_error", "http_error"]
+    message: str
+    code: int
+
+
+class McpCall(TypedDict):
+    """A call of a served tool. It has an output or an error when it is over."""
+
+    id: str
+    type: Literal["mcp_call"]
+    server_label: str
+    name: str
+    arguments: str
+    approval_request_id: str | None
+    output: str | None
+    error: ToolExecutionError | CodedError | None
+
+
+class McpApprovalRequest(TypedDict):
+    """May this call be made? Answered with an `mcp_approval_response` item."""
+
+    id: str
+    type: Literal["mcp_approval_request"]
+    server_label: str
+    name: str
+    arguments: str
+
+
+class McpApprovalResponse(TypedDict):
+    """The client's answer to an `mcp_approval_request`."""
+
+    id: str
+    type: Literal["mcp_approval_response"]
+    approval_request_id: str
+    approve: bool
+    reason: NotRequired[str]
+
+
+Item = (
+    Message
+    | FunctionCall
+    | FunctionCallOutput
+    | McpListTools
+    | McpCall
+    | McpApprovalRequest
+    | McpApprovalResponse
+)
 
 
 class AudioPart(TypedDict):

@@ -114,6 +114,41 @@ class FunctionChoice(TypedDict):
     name: str
 
 
+class ToolFilter(TypedDict):
+    """Some of a server's tools: with these names, or that do or do not only read."""
+
+    tool_names: NotRequired[list[str]]
+    read_only: NotRequired[bool]
+
+
+class ApprovalFilter(TypedDict):
+    """Calls of tools in `never`, and not in `always`, need no approval; all others do."""
+
+    always: NotRequired[ToolFilter]
+    never: NotRequired[ToolFilter]
+
+
+class McpTool(TypedDict):
+    """A server of tools, called from here. Its keys are not shown. `require_approval`: by default `always`."""
+
+    type: Literal["mcp"]
+    server_label: str
+    server_url: str
+    server_description: NotRequired[str]
+    allowed_tools: NotRequired[list[str] | ToolFilter]
+    require_approval: NotRequired[Literal["always", "never"] | ApprovalFilter]
+    defer_loading: NotRequired[bool]
+    allowed_callers: NotRequired[list[Literal["direct", "programmatic"]]]
+
+
+class McpChoice(TypedDict):
+    """Call this tool of the server, or any of them."""
+
+    type: Literal["mcp"]
+    server_label: str
+    name: NotRequired[str]
+
+
 class TokenLimits(TypedDict):
     """How many tokens may follow the instructions."""
 
@@ -152,8 +187,8 @@ class Session(TypedDict):
     expires_at: int
     output_modalities: list[Modality]
     instructions: str
-    tools: list[FunctionTool]
-    tool_choice: Literal["auto", "none", "required"] | FunctionChoice
+    tools: list[FunctionTool | McpTool]
+    tool_choice: Literal["auto", "none", "required"] | FunctionChoice | McpChoice
     parallel_tool_calls: NotRequired[bool]
     reasoning: NotRequired[Reasoning]
     max_output_tokens: int | Literal["inf"]
