@@ -41,6 +41,8 @@ NEVER_SENT = {"conversation.created", "conversation.item.created"}
 """Typed, but a client that knows the GA names is confused by them."""
 UNTYPED = {"session.id", "session.object", "session.expires_at"}
 """Documented and sent by the original, but missing in the package's types."""
+CALL_KEYS = ("output", "error", "approval_request_id")
+"""Of an `mcp_call`: a client insists on them."""
 NULLABLE = {
     "previous_item_id",
     "error.code",
@@ -58,6 +60,7 @@ NULLABLE = {
     "session.audio.input.noise_reduction",
     "session.audio.input.turn_detection",
     "session.audio.input.turn_detection.idle_timeout_ms",
+    *(f"{place}.{name}" for place in ("item", "response.output") for name in CALL_KEYS),
 }
 """Where clients expect null. Anywhere else a key without a value is left out: several clients refuse null."""
 RESPONSE_KEYS = {
@@ -144,7 +147,7 @@ def _nulls(value: Any, path: str) -> Iterable[str]:
         yield path.removesuffix(".")
     elif isinstance(value, dict):
         for name, inner in value.items():
-            if name not in ("parameters", "metadata") or inner is None:
+            if name not in ("parameters", "metadata", "input_schema", "annotations") or inner is None:
                 yield from _nulls(inner, f"{path}{name}.")
     elif isinstance(value, list):
         for inner in value:
@@ -167,7 +170,7 @@ def check_server_frames(frames: Iterable[bytes], *, extensions: bool = False) ->
     assert len(set(ids)) == len(ids), "an event id was used twice"
     by_response: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
-        if event["type"].startswith("response."):
+        if event["type"].startswith("response.") and not event["type"].startswith("response.mcp_call."):
             response_id = event["response"]["id"] if "response" in event else event["response_id"]
             by_response[response_id].append(event)
     for own in by_response.values():
@@ -201,10 +204,10 @@ def _check_response(events: list[dict[str, Any]]) -> None:
             case "content_part.done":
                 open_parts.remove(item)
                 assert event["part"][_words_field(event["part"])] == texts[item, "words"]
-            case "function_call_arguments.delta":
+            case "function_call_arguments.delta" | "mcp_call_arguments.delta":
                 assert item in open_items, f"{kind} outside of a call"
                 texts[item, "arguments"] += event["delta"]
-            case "function_call_arguments.done":
+            case "function_call_arguments.done" | "mcp_call_arguments.done":
                 assert event["arguments"] == texts[item, "arguments"]
             case "output_audio.delta":
                 assert item in open_parts, f"{kind} outside of a content part"

@@ -17,16 +17,8 @@ NOT_SENT = {
     "output_audio_buffer.started",
     "output_audio_buffer.stopped",
     "output_audio_buffer.cleared",
-    "response.mcp_call_arguments.delta",
-    "response.mcp_call_arguments.done",
-    "response.mcp_call.in_progress",
-    "response.mcp_call.completed",
-    "response.mcp_call.failed",
-    "mcp_list_tools.in_progress",
-    "mcp_list_tools.completed",
-    "mcp_list_tools.failed",
 }
-"""What the API has and this server does not send, so far: WebRTC's, telephones' and MCP's events."""
+"""What the API has and this server does not send, so far: WebRTC's and telephones' events."""
 
 
 def kinds(union: Any) -> set[str]:

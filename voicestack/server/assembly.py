@@ -7,8 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 from voicestack.aio.clock import Clock
 from voicestack.config.derived import policy_of
 from voicestack.config.schema import Config
+from voicestack.core.errors import ConfigError
 from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedLlm, ScriptedTts
-from voicestack.ports import Asr, Llm, Tts, Vad
+from voicestack.ports import Asr, Llm, ToolServers, Tts, Vad
 from voicestack.session.ears import Hearing
 from voicestack.session.tuning import Engines, Tuning
 
@@ -85,7 +86,8 @@ def assemble(config: Config, clock: Clock) -> Assembly:
         if isinstance(llm, Connected):
             await llm.close()
 
-    return Assembly(Engines(vad, asr, llm, tts), (*asr_runs, *llm_runs, *tts_runs), close)
+    engines = Engines(vad, asr, llm, tts, _tool_servers(config))
+    return Assembly(engines, (*asr_runs, *llm_runs, *tts_runs), close)
 
 
 def tuning_of(config: Config) -> Tuning:
@@ -98,6 +100,7 @@ def tuning_of(config: Config) -> Tuning:
         context_tokens=config.llm.context_tokens - config.llm.max_tokens,
         prime=config.llm.prime,
         apology=config.session.apology,
+        continue_replies=config.mcp.continue_replies,
     )
 
 
@@ -166,3 +169,17 @@ def _tts(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
 
     tts = EspeakTts(clock=clock, voice=config.tts.voice, rate_wpm=config.tts.rate_wpm)
     return tts, (Supervised("espeak", tts.run, lambda: (tts.worker,)),)
+
+
+def _tool_servers(config: Config) -> ToolServers | None:
+    mcp = config.mcp
+    if not mcp.allowed_hosts:
+        return None
+    try:
+        from voicestack.engines.mcp_tools import McpLimits, McpServers
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"mcp.allowed_hosts needs the package '{error.name}': pip install 'voicestack[mcp]'"
+        ) from error
+    limits = McpLimits(mcp.connect_ms, mcp.call_ms, mcp.max_tools, mcp.max_output_chars)
+    return McpServers(mcp.allowed_hosts, limits)

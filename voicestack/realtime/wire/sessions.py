@@ -129,7 +129,7 @@ class ApprovalFilter(TypedDict):
 
 
 class McpTool(TypedDict):
-    """A server of tools, called from here. Its keys are not shown. `require_approval`: by default `always`."""
+    """A server of tools, called from here. Keys are not shown; `require_approval` is `always` by default."""
 
     type: Literal["mcp"]
     server_label: str
