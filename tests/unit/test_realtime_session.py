@@ -343,7 +343,11 @@ for _ in range(300):
         ({"tools": [3]}, "invalid_value", "session.tools[0]"),
         ({"tools": [{"type": "function"}]}, "missing_required_parameter", "session.tools[0].name"),
         ({"tools": [{"name": "f"}]}, "missing_required_parameter", "session.tools[0].type"),
-        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "invalid_value", "session.tools[0].type"),
+        (
+            {"tools": [{"type": "mcp", "server_label": "x"}]},
+            "missing_required_parameter",
+            "session.tools[0].server_url",
+        ),
         (
             {"tools": [{"type": "function", "name": "f", "parameters": DEEP}]},
             "invalid_value",
