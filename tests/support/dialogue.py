@@ -1,7 +1,7 @@
 """A session with scripted engines and a peer in memory, for whole conversations on virtual time."""
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from voicestack.core.ids import SessionId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import ServerVad, SessionSettings
 from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedLlm, ScriptedTts
-from voicestack.ports import Asr, Llm, Tts, Vad
+from voicestack.ports import Asr, Llm, ToolServers, Tts, Vad
 from voicestack.session.session import Session
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.transports.memory import MemoryPeer
@@ -85,12 +85,13 @@ def converse(
     vad: Vad | None = None,
     settings: SessionSettings = SETTINGS,
     tuning: Tuning | None = None,
+    tool_servers: ToolServers | None = None,
+    run: Callable[[Coroutine[Any, Any, Dialogue]], Dialogue] = run_virtual,
     **changes: Any,
 ) -> Dialogue:
     """Run a conversation on virtual time; the script is the user. Fails on leaked tasks."""
-    return run_virtual(
-        _converse(script, asr, llm, tts, vad, settings, replace(tuning or Tuning(), **changes))
-    )
+    tuning = replace(tuning or Tuning(), **changes)
+    return run(_converse(script, asr, llm, tts, vad, settings, tuning, tool_servers=tool_servers))
 
 
 async def _converse(
@@ -101,6 +102,8 @@ async def _converse(
     vad: Vad | None,
     settings: SessionSettings,
     tuning: Tuning,
+    *,
+    tool_servers: ToolServers | None,
 ) -> Dialogue:
     clock = LoopClock()
     peer, figures = MemoryPeer(clock), Figures()
@@ -110,6 +113,7 @@ async def _converse(
         asr or ScriptedAsr(["what time is it"]),
         llm or ScriptedLlm(["It is five o'clock."]),
         tts or ScriptedTts(),
+        tool_servers,
     )
     session = Session(
         SessionId("sess_1"),
