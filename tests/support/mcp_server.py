@@ -39,8 +39,12 @@ def mcp_server(kind: str = "http", *options: str, port: int = 0) -> Iterator[Ser
     """Run one. Options: `json` answers without streams, `locked` wants TOKEN, `gzip` compresses."""
     command = [sys.executable, "-m", "tests.support.mcp_server", kind, str(port), *options]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=ROOT, env=env, text=True, **pipes) as process:
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        subprocess.Popen(
+            command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=nowhere
+        ) as process,
+    ):
         assert process.stdout is not None
         try:
             line = process.stdout.readline()  # the server's own time limit ends a start that hangs

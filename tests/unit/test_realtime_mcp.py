@@ -77,12 +77,12 @@ def call(outcome: ToolOutcome | None = None, approval: str | None = None, argume
     return CallItem(CALL, ToolCall("call_1", "docs__find", arguments), "in_progress", remote)
 
 
-def written(item: CallItem) -> list[Note]:
+def written(item: CallItem, turn: TurnId = TURN) -> list[Note]:
     return [
-        CallStarted(TURN, item, ItemId("item_u")),
-        CallWritten(TURN, CALL, '{"q":'),
-        CallWritten(TURN, CALL, ' "x"}'),
-        CallEnded(TURN, replace(item, status="completed")),
+        CallStarted(turn, item, ItemId("item_u")),
+        CallWritten(turn, CALL, '{"q":'),
+        CallWritten(turn, CALL, ' "x"}'),
+        CallEnded(turn, replace(item, status="completed")),
     ]
 
 
@@ -328,7 +328,7 @@ def test_a_call_that_is_never_made_is_never_done() -> None:
     assert "response.mcp_call_arguments.done" not in kinds(events)
     assert "response.output_item.done" in kinds(events)
     assert tell(protocol, ToolAnswered(item)) == []
-    waiting = [ReplyStarted(TurnId(2), "audio"), *(replace(n, turn=TurnId(2)) for n in written(item))]  # type: ignore[type-var]  # all of these have one
+    waiting = [ReplyStarted(TurnId(2), "audio"), *written(item, TurnId(2))]
     ended = ReplyEnded(TurnId(2), None, "cancelled", "turn_detected")
     events = tell(protocol, *waiting, ended, ToolAnswered(item))
     assert kinds(events)[-1] == "response.mcp_call.failed"

@@ -228,7 +228,9 @@ def _is_gone(error: BaseException) -> bool:
 
 def _tool(tool: McpTool) -> ServedTool:
     notes = tool.annotations
-    annotations = notes and notes.model_dump(by_alias=True, exclude_none=True, mode="json")
+    annotations: dict[str, Any] | None = None
+    if notes is not None:
+        annotations = notes.model_dump(by_alias=True, exclude_none=True, mode="json")
     return ServedTool(tool.name, tool.description or "", tool.input_schema, annotations)
 
 

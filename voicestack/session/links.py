@@ -68,8 +68,6 @@ class Link:
         held = self._held
         found = await asyncio.shield(held)  # another user may wait for the same
         if isinstance(found, StageError):
-            if self._held is held:
-                self._held = None
             raise found
         return found
 
@@ -85,3 +83,5 @@ class Link:
                 log.info("the server of tools '%s' went away: %s", self.source.label, error)
             else:
                 held.set_result(error)
+        if self._held is held:  # nobody shall be given what is gone
+            self._held = None

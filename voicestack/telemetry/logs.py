@@ -17,7 +17,10 @@ from voicestack.core.ids import SessionId
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-WORDY = ("httpcore", "httpx", "uvicorn.access", "voicestack.websocket", "websockets")
+WORDY = (
+    *("httpcore", "httpcore2", "httpx", "httpx2", "mcp", "uvicorn.access", "voicestack.websocket"),
+    "websockets",
+)
 """Loggers that show addresses or headers with keys in them, or what passes over a connection."""
 
 _session: ContextVar[str | None] = ContextVar("session", default=None)
