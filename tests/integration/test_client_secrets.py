@@ -230,3 +230,24 @@ def test_its_own_limits(path: Path) -> None:
                 await event_of(ws, "session.created")
 
     with_server(script, sets=keyed(path, "limits.sessions_per_secret=2"))
+
+
+def test_keys_of_tool_servers_are_not_put_where_a_browser_can_read_them(path: Path) -> None:
+    key = new_key(path).secret
+    tool = {"type": "mcp", "server_label": "docs", "server_url": "https://docs.example/mcp"}
+
+    async def script(port: int) -> None:
+        async with http(port, key) as client:
+            for secret in ({"authorization": "sesame"}, {"headers": {"X-Key": "sesame"}}):
+                made = await client.post(URL, json={"session": {"tools": [{**tool, **secret}]}})
+                assert made.status_code == 400
+                error = made.json()["error"]
+                assert (error["code"], error["param"]) == (
+                    "invalid_value",
+                    f"session.tools[0].{[*secret][0]}",
+                )
+                assert "sesame" not in made.text
+            made = await client.post(URL, json={"session": {"tools": [tool]}})
+            assert "mcp.allowed_hosts" in made.json()["error"]["message"]
+
+    with_server(script, sets=keyed(path))

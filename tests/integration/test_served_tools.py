@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,10 @@ import websockets
 from tests.support.dialogue import SETTINGS, Dialogue, converse, speech
 from tests.support.mcp_server import mcp_server
 from tests.support.server import SCRIPTED, with_server
+from voicestack.aio.clock import SystemClock
+from voicestack.config.load import load
 from voicestack.core.commands import AddItem, CancelReply, Configure, CreateReply
-from voicestack.core.errors import StageError, StageTimeout, StageUnavailable
+from voicestack.core.errors import ConfigError, StageError, StageTimeout, StageUnavailable
 from voicestack.core.history import ApprovalItem, CallItem, Message, OutputItem, VerdictItem
 from voicestack.core.ids import ItemId, SessionId
 from voicestack.core.notes import (
@@ -34,6 +37,7 @@ from voicestack.core.tools import CallDelta, Tool, Toolbox
 from voicestack.engines.mcp_tools import McpServers
 from voicestack.engines.scripted import ScriptedAsr
 from voicestack.ports import LlmDelta, LlmRequest, ToolServer
+from voicestack.server.assembly import assemble
 from voicestack.session.served_tools import NOT_ALLOWED
 
 FIND = ServedTool("find", "Finds.", {"type": "object"}, {"readOnlyHint": True})
@@ -479,3 +483,18 @@ def test_a_whole_server_lists_what_it_may_and_refuses_the_rest() -> None:
                 await heard(socket, "mcp_list_tools.completed")
 
         with_server(script, sets=[*SCRIPTED, f'mcp.allowed_hosts=["{served.place}"]'])
+
+
+def test_without_the_package_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load("scripted", env={}, sets=['mcp.allowed_hosts=["docs.example"]']).config
+    assert assemble(config, SystemClock()).engines.tool_servers is not None
+    monkeypatch.delitem(sys.modules, "voicestack.engines.mcp_tools")
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(ConfigError, match=r"pip install 'voicestack\[mcp\]'"):
+        assemble(config, SystemClock())
+
+
+@pytest.mark.parametrize("place", ["*", "https://a/b", "a b"])
+def test_places_that_cannot_be_compared_are_refused_at_the_start(place: str) -> None:
+    with pytest.raises(ConfigError, match=r"mcp\.allowed_hosts"):
+        load("scripted", env={}, sets=[f'mcp.allowed_hosts=["{place}"]'])

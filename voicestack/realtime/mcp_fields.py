@@ -174,6 +174,19 @@ def _check_address(tool: JsonObject, places: Sequence[str], path: str) -> None:
         )
 
 
+def refuse_keys(tools: list[JsonObject], path: str) -> None:
+    """Raise PeerProtocolError if a server among the checked tools comes with keys."""
+    for at, tool in enumerate(tools):
+        for name in SECRETS:
+            if name in tool:
+                raise PeerProtocolError(
+                    "An ephemeral secret can be read by whoever gets it, and so could the keys in it. Leave "
+                    "them out, and give them in a session.update from a server of yours.",
+                    code="invalid_value",
+                    param=f"{path}[{at}].{name}",
+                )
+
+
 def shown_tools(tools: list[JsonObject]) -> list[JsonObject]:
     """The tools as clients see them: without keys."""
     return [{name: value for name, value in tool.items() if name not in SECRETS} for tool in tools]

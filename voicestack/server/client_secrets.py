@@ -16,6 +16,7 @@ from voicestack.core.errors import PeerProtocolError
 from voicestack.core.ids import SessionId
 from voicestack.realtime.checks import JsonObject, anything, choice, record, text, whole
 from voicestack.realtime.codes import error_fields
+from voicestack.realtime.mcp_fields import refuse_keys
 from voicestack.realtime.session_fields import NAME_CHARS, SESSION_UPDATE, ga_names
 from voicestack.realtime.session_object import SessionObject
 from voicestack.server.http_guard import NO_SECRET
@@ -61,6 +62,7 @@ class SecretMint:
         wanted: JsonObject = _REQUEST(body, "body")
         given = wanted.get("session", {})
         session: JsonObject = {"type": "realtime", **SESSION_UPDATE(ga_names(given), "session")}
+        refuse_keys(session.get("tools", []), "session.tools")
         model = _MODEL(given, "session").get("model")
         now_s = self._unix_s()
         claims = Claims(
