@@ -244,7 +244,7 @@ def test_keys_of_tool_servers_are_not_put_where_a_browser_can_read_them(path: Pa
                 error = made.json()["error"]
                 assert (error["code"], error["param"]) == (
                     "invalid_value",
-                    f"session.tools[0].{[*secret][0]}",
+                    f"session.tools[0].{next(iter(secret))}",
                 )
                 assert "sesame" not in made.text
             made = await client.post(URL, json={"session": {"tools": [tool]}})
