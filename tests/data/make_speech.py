@@ -5,7 +5,7 @@ Speaks the questions with Debian's `flite` (deterministic: the same flite writes
 
     python tests/data/make_speech.py
 
-Nothing was tuned on `MORE_QUESTIONS`. They are not kept here but spoken on demand, into a folder of yours:
+`MORE_QUESTIONS` are not kept here but spoken on demand, into a folder of yours:
 
     python tests/data/make_speech.py --more build/more-speech
     voicestack bench wer --speech build/more-speech
