@@ -67,10 +67,17 @@ class Certainty(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The words of an utterance so far: all of them, not only the new ones."""
+    """The words of an utterance so far: all of them, not only the new ones.
+
+    Attributes:
+        text: They.
+        certainty: How far they can be trusted.
+        sure: A beginning of the text, in whole words, that no later transcript of the utterance changes.
+    """
 
     text: str
     certainty: Certainty
+    sure: str = ""
 
 
 class Asr(Protocol):

@@ -69,10 +69,11 @@ class AudioCleared:
 
 @dataclass(frozen=True, slots=True)
 class UserHearing:
-    """What the utterance sounds like so far. May still change."""
+    """What the utterance sounds like so far. May still change, except for its beginning in `sure`."""
 
     item_id: ItemId
     text: str
+    sure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ class Listener(Protocol):
         """Something happened at media time `sample`; for `WordsHeard`, how many samples they took."""
         ...
 
-    def on_partial(self, utterance: UtteranceId, text: str) -> None:
-        """The utterance sounds like this so far."""
+    def on_partial(self, utterance: UtteranceId, text: str, sure: str) -> None:
+        """The utterance sounds like this so far; the beginning in `sure` will stay so."""
         ...
 
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
@@ -232,7 +232,7 @@ class Ears:
                 async for transcript in transcripts:
                     text = transcript.text
                     if transcript.certainty is Certainty.PARTIAL:
-                        self._listener.on_partial(utterance.id, text)
+                        self._listener.on_partial(utterance.id, text, transcript.sure)
                     elif transcript.certainty is Certainty.SETTLED:
                         settled = WordsSettled(self._clock.now_ns(), utterance.id, text)
                         self._listener.on_speech(settled, utterance.next_sample)

@@ -27,6 +27,7 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.core.served import RemoteCall
+from voicestack.core.sure import SureWords
 from voicestack.core.tools import CallDelta, ToolCall
 from voicestack.session.mouth import LiveReply
 
@@ -55,6 +56,7 @@ class Minutes:
         self._tts_rate_hz = tts_rate_hz
         self._aside = aside
         self._items: dict[UtteranceId, ItemId] = {}
+        self._sure: dict[UtteranceId, SureWords] = {}
         self._detected: set[UtteranceId] = set()
 
     def user_started(self, utterance: UtteranceId, start_sample: int) -> None:
@@ -72,9 +74,10 @@ class Minutes:
         self._tell(AudioCommitted(item.id, previous))
         self._tell(ItemAdded(item, previous))
 
-    def user_hearing(self, utterance: UtteranceId, text: str) -> None:
-        """What it sounds like so far."""
-        self._tell(UserHearing(self._item_of(utterance), text))
+    def user_hearing(self, utterance: UtteranceId, text: str, sure: str) -> None:
+        """What it sounds like so far, and which of these words will stay."""
+        sure = self._sure.setdefault(utterance, SureWords()).hear(sure)
+        self._tell(UserHearing(self._item_of(utterance), text, sure))
 
     def user_unheard(self, utterance: UtteranceId, error: StageError) -> None:
         """It will have no words."""
@@ -83,6 +86,7 @@ class Minutes:
     def user_said(self, utterance: UtteranceId, text: str, n_samples: int) -> None:
         """The final words of the utterance, of which `n_samples` were transcribed."""
         item_id = self._items.pop(utterance)
+        text = self._sure.pop(utterance, SureWords()).end(text)
         if item_id in self._history:
             self._history.say(item_id, text)
         self._tell(UserSaid(item_id, text, samples_to_ms(n_samples, EAR_RATE_HZ)))

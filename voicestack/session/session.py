@@ -157,9 +157,9 @@ class Session:
                 self._minutes.user_said(utterance, text, sample)
         self._feed(event)
 
-    def on_partial(self, utterance: UtteranceId, text: str) -> None:
+    def on_partial(self, utterance: UtteranceId, text: str, sure: str) -> None:
         """Called by the ears: words that may still change; enough to warm the LLM with."""
-        self._minutes.user_hearing(utterance, text)
+        self._minutes.user_hearing(utterance, text, sure)
         self.prime(text)
 
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
