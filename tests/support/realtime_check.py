@@ -17,7 +17,12 @@ from voicestack.core.settings import SessionSettings
 from voicestack.realtime.protocol import RealtimeProtocol
 from voicestack.realtime.wire import ExtensionEvent, ServerEvent
 
-EXTENSIONS = ("voicestack.turn.measured", "voicestack.user.hearing")
+EXTENSIONS = (
+    "voicestack.clock.pong",
+    "voicestack.conversation.resumed",
+    "voicestack.turn.measured",
+    "voicestack.user.hearing",
+)
 MAX_ID_CHARS = 32
 
 

@@ -7,18 +7,15 @@ from openai.types.realtime import RealtimeClientEvent
 
 from tests.support.asyncapi import KEPT
 from tests.support.realtime_check import EVENT_TYPES, EXTENSIONS, NEVER_SENT, make_protocol
-from voicestack.realtime.wire import ClientEvent, ExtensionEvent, ServerEvent
+from voicestack.realtime.wire import ClientEvent, ClientExtensionEvent, ExtensionEvent, ServerEvent
 from voicestack.server.asyncapi import document, document_text
 
 NOT_SENT = {
     *NEVER_SENT,
     "conversation.item.input_audio_transcription.segment",  # no engine tells speakers apart
     "input_audio_buffer.dtmf_event_received",
-    "output_audio_buffer.started",
-    "output_audio_buffer.stopped",
-    "output_audio_buffer.cleared",
 }
-"""What the API has and this server does not send, so far: WebRTC's and telephones' events."""
+"""What the API has and this server does not send, so far: telephones' events."""
 
 
 def kinds(union: Any) -> set[str]:

@@ -1,4 +1,4 @@
-"""What can be said over the WebSocket? The AsyncAPI 3 document, made from the definitions in `realtime/wire`.
+"""What can be said over the WebSocket or the data channel? The AsyncAPI 3 document, made from `realtime/wire`.
 
 `docs/asyncapi.json` is a copy.
 """
@@ -12,13 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from voicestack import __version__
-from voicestack.realtime.wire import ClientEvent, ExtensionEvent, ServerEvent
+from voicestack.realtime.wire import ClientEvent, ClientExtensionEvent, ExtensionEvent, ServerEvent
 
 SCHEMAS = "#/components/schemas/"
 CHANNEL = "#/channels/realtime"
 WHAT = (
     "The OpenAI Realtime API (GA): JSON text frames, one event each. Keys that are not described are ignored "
-    "when a client sends them and never sent by the server."
+    "when a client sends them and never sent by the server. Over WebRTC the data channel `oai-events` "
+    "carries the same but `response.output_audio.delta`: there the audio is the call's."
 )
 
 
@@ -40,7 +41,8 @@ def document_text() -> bytes:
 
 def document() -> dict[str, Any]:
     """The AsyncAPI document."""
-    events = [*get_args(ClientEvent), *get_args(ServerEvent), *get_args(ExtensionEvent)]
+    unions = (ClientEvent, ClientExtensionEvent, ServerEvent, ExtensionEvent)
+    events = [event for union in unions for event in get_args(union)]
     _, schemas = TypeAdapter.json_schemas(
         [(event, "validation", TypeAdapter(event)) for event in events], ref_template=SCHEMAS + "{model}"
     )
@@ -65,6 +67,9 @@ def document() -> dict[str, Any]:
         },
         "operations": {
             "listen": _operation("receive", "What a client may send.", get_args(ClientEvent)),
+            "listenFurther": _operation(
+                "receive", "With `voicestack_events=1` only.", get_args(ClientExtensionEvent)
+            ),
             "tell": _operation("send", "What any client may receive.", get_args(ServerEvent)),
             "tellMore": _operation("send", "With `voicestack_events=1` only.", get_args(ExtensionEvent)),
         },
