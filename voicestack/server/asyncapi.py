@@ -1,8 +1,9 @@
-"""What can be said over the WebSocket or the data channel? The AsyncAPI 3 document, made from `realtime/wire`.
+"""What can be said over WebSocket and data channel? The AsyncAPI 3 document, made from `realtime/wire`.
 
 `docs/asyncapi.json` is a copy.
 """
 
+from inspect import getdoc
 from typing import Any, get_args
 
 import orjson
@@ -46,14 +47,7 @@ def document() -> dict[str, Any]:
     _, schemas = TypeAdapter.json_schemas(
         [(event, "validation", TypeAdapter(event)) for event in events], ref_template=SCHEMAS + "{model}"
     )
-    messages = {
-        _key(event): {
-            "name": _kind(event),
-            "summary": event.__doc__,
-            "payload": {"$ref": SCHEMAS + event.__name__},
-        }
-        for event in events
-    }
+    messages = {_key(event): _message(event) for event in events}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "voicestack", "version": __version__, "description": WHAT},
@@ -88,6 +82,16 @@ _QUERY = {
         "voicestack_events": {"enum": ["0", "1"], "default": "0", "description": "Send our own events too."},
     },
 }
+
+
+def _message(event: Any) -> dict[str, Any]:
+    summary, _, more = (getdoc(event) or "").partition("\n\n")
+    message = {
+        "name": _kind(event),
+        "summary": summary,
+        "payload": {"$ref": SCHEMAS + event.__name__},
+    }
+    return {**message, "description": more} if more else message
 
 
 def _operation(action: str, summary: str, events: tuple[Any, ...]) -> dict[str, Any]:
