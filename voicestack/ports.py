@@ -11,11 +11,13 @@ from typing import Protocol
 
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
+from voicestack.core.errors import RateLimited
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import Note, Usage
 from voicestack.core.served import ServedTool, ToolOutcome, ToolSource
+from voicestack.core.standing import Standing
 from voicestack.core.tools import NO_TOOLS, CallDelta, Toolbox
 
 
@@ -174,6 +176,26 @@ class Tts(Protocol):
         Raises:
             StageError: the rest will not come.
         """
+        ...
+
+
+class Meter(Protocol):
+    """Counts what a session's replies cost, against the limits of whoever pays for them."""
+
+    def refusal(self) -> RateLimited | None:
+        """Why no further reply may begin now; None if one may."""
+        ...
+
+    def begin(self) -> None:
+        """A reply begins."""
+        ...
+
+    def spend(self, n_tokens: int) -> None:
+        """A reply is over, for which the language model has read and written so many tokens."""
+        ...
+
+    def standings(self) -> tuple[Standing, ...]:
+        """What is left of each limit in force."""
         ...
 
 

@@ -301,6 +301,11 @@ def fit_context(messages: tuple[Message, ...], max_tokens: int) -> tuple[Message
     return (*system, *spoken[first:])
 
 
+def context_tokens_of(messages: tuple[Message, ...]) -> int:
+    """About how many tokens the LLM reads for them."""
+    return sum(map(_tokens, messages))
+
+
 def _tokens(message: Message) -> int:
     n_chars = len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.calls)
     return n_chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * (1 + len(message.calls))

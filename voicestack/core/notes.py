@@ -14,6 +14,7 @@ from voicestack.core.history import CallItem, Entry, Item, ListingItem
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import SessionSettings
+from voicestack.core.standing import Standing
 
 ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 ReplyReason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
@@ -225,6 +226,7 @@ class ReplyEnded:
         error: What broke it.
         usage: What it cost.
         heard_ms: How much of its audio the peer has played, for an item that was cut off; None for others.
+        standings: What is left of the limits in force.
     """
 
     turn: TurnId
@@ -234,6 +236,7 @@ class ReplyEnded:
     error: VoiceStackError | None = None
     usage: Usage = Usage()
     heard_ms: float | None = None
+    standings: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

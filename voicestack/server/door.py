@@ -20,6 +20,7 @@ from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded, PeerProtocolError, TransportLost, VoiceStackError
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Problem
+from voicestack.ports import Meter
 from voicestack.realtime.checks import SHOWN_CHARS
 from voicestack.realtime.protocol import RealtimeProtocol
 from voicestack.server.assembly import tuning_of
@@ -171,7 +172,7 @@ class RealtimeDoor:
         transport = RealtimeTransport(
             peer, protocol, tts_rate_hz=self._engines.tts.rate_hz, clock=self._clock
         )
-        session = self._session(transport, protocol, session_id)
+        session = self._session(transport, protocol, session_id, self._guard.meter(visitor))
         end = partial(self._turn_away, peer, protocol)
         live = Live(session_id, visitor.principal, session, end, transport.join)
         limits = self._time_limits(peer, end)
@@ -197,7 +198,7 @@ class RealtimeDoor:
                 self._metrics.session_closed()
 
     def _session(
-        self, transport: RealtimeTransport, protocol: RealtimeProtocol, session_id: SessionId
+        self, transport: RealtimeTransport, protocol: RealtimeProtocol, session_id: SessionId, meter: Meter
     ) -> Session:
         recording = self._config.telemetry
         return Session(
@@ -212,6 +213,7 @@ class RealtimeDoor:
             if recording.record_dir
             else None,
             new_id=new_id,
+            meter=meter,
         )
 
     def _time_limits(self, peer: WebSocketPeer, end: Callable[[VoiceStackError, int], None]) -> list[Timer]:

@@ -64,6 +64,7 @@ def obey(session: "Session", command: Command) -> None:
         case TruncateItem():
             _truncate(session, command)
         case CreateReply(options=options):
+            session.quota.require()
             if options.aside or not (session.dictations.delay(command) or session.served.delay(command)):
                 session.request_reply(options)
         case CancelReply(turn=turn):

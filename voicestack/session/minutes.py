@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from voicestack.core.audio import EAR_RATE_HZ, SpokenFrame, samples_to_ms
+from voicestack.core.audio import EAR_RATE_HZ, SpokenFrame, ms_to_samples, samples_to_ms
 from voicestack.core.errors import StageError
 from voicestack.core.history import CallItem, History, Item, ItemStatus
 from voicestack.core.ids import ItemId, UtteranceId
@@ -27,6 +27,7 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.core.served import RemoteCall
+from voicestack.core.standing import Standing
 from voicestack.core.sure import SureWords
 from voicestack.core.tools import CallDelta, ToolCall
 from voicestack.session.mouth import LiveReply
@@ -41,6 +42,7 @@ class Minutes:
         new_id: Names items.
         tts_rate_hz: Sample rate of the agent's audio.
         aside: The history is not the conversation's.
+        standings: What is left of the limits in force.
     """
 
     def __init__(
@@ -51,10 +53,11 @@ class Minutes:
         tts_rate_hz: int,
         *,
         aside: bool = False,
+        standings: Callable[[], tuple[Standing, ...]] = tuple,
     ) -> None:
         self._history, self._tell, self._new_id = history, tell, new_id
         self._tts_rate_hz = tts_rate_hz
-        self._aside = aside
+        self._aside, self._standings = aside, standings
         self._items: dict[UtteranceId, ItemId] = {}
         self._sure: dict[UtteranceId, SureWords] = {}
         self._detected: set[UtteranceId] = set()
@@ -91,8 +94,9 @@ class Minutes:
             self._history.say(item_id, text)
         self._tell(UserSaid(item_id, text, samples_to_ms(n_samples, EAR_RATE_HZ)))
 
-    def user_silent(self, start_sample: int, end_sample: int) -> None:
-        """The user said nothing: an item without words."""
+    def user_silent(self, idle_ns: int, end_sample: int) -> None:
+        """The user has said nothing for so long: an item without words."""
+        start_sample = max(0, end_sample - ms_to_samples(idle_ns / 1e6, EAR_RATE_HZ))
         item = Item(ItemId(self._new_id("item")), "user", "", spoken=True)
         start_ms, end_ms = (samples_to_ms(n, EAR_RATE_HZ) for n in (start_sample, end_sample))
         self._tell(UserSilent(item.id, start_ms, end_ms))
@@ -194,7 +198,8 @@ class Minutes:
             output_tokens=usage.output_tokens or live.outcome.n_deltas,
             output_audio_ms=round(self._history.spoken_ms(live.item_id) or 0.0),
         )
-        self._tell(ReplyEnded(live.turn, item, status, reason, live.error, usage, heard_ms))
+        standings = self._standings()
+        self._tell(ReplyEnded(live.turn, item, status, reason, live.error, usage, heard_ms, standings))
 
     def _item_of(self, utterance: UtteranceId) -> ItemId:
         if utterance not in self._items:
