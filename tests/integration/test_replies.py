@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tests.support.dialogue import SETTINGS, Dialogue, converse, speech
-from voicestack.core.commands import AddItem, CancelReply, Configure, CreateReply, RetrieveItem
+from voicestack.core.commands import AddItem, CancelReply, Configure, CreateReply, DeleteItem, RetrieveItem
 from voicestack.core.errors import StageUnavailable
 from voicestack.core.history import CallItem, Item, Message, OutputItem
 from voicestack.core.ids import ItemId, SessionId, TurnId
+from voicestack.core.images import MAX_IMAGES_BYTES, Image
 from voicestack.core.notes import (
     AudioCommitted,
     CallEnded,
@@ -234,6 +235,25 @@ def test_an_output_without_its_call_is_refused() -> None:
 # --- asides ---------------------------------------------------------------------------------------------
 
 ASIDE = ReplyOptions(aside=True, modality="text", tag="t1", entries=(Item(ItemId("i"), "user", "Classify."),))
+
+
+def test_there_is_an_end_to_the_pictures_of_a_conversation() -> None:
+    def picture(name: str) -> AddItem:
+        image = Image("data:image/png;base64," + "A" * (MAX_IMAGES_BYTES // 2 - 100))
+        return AddItem(Item(ItemId(name), "user", images=(image,)), event_id=name)
+
+    async def script(d: Dialogue) -> None:
+        for name in ("one", "two", "three"):
+            d.peer.send(picture(name))
+        d.peer.send(DeleteItem(ItemId("one")))
+        d.peer.send(picture("four"))
+        await d.peer.be_silent(100)
+
+    d = converse(script)
+    (problem,) = of_kind(d, Problem)
+    assert isinstance(problem, Problem)
+    assert problem.event_id == "three"
+    assert [entry.id for entry in d.session.history] == ["two", "four"]
 
 
 def test_an_aside_is_given_while_the_agent_speaks_and_leaves_no_trace() -> None:

@@ -181,6 +181,8 @@ class LlmSection(BaseModel):
     """How functions are called. `native`: the API's own way, for models that learned it. `prompted`: examples
     and a grammar, for models that did not (needs a llama.cpp server). `auto`: the packaged model's way is
     `prompted`, any other's `native`."""
+    images: bool = False
+    """Let clients show pictures (`input_image`, PNG and JPEG). For `openai`, and a model that sees."""
     prime: bool = True
     """Compute the prompt's KV while the user still speaks."""
     answers: Texts = ANSWERS
@@ -191,6 +193,9 @@ class LlmSection(BaseModel):
         for key, value in (("url", self.url), ("model", self.model)):
             if self.engine == "openai" and not value:
                 raise blame(key, "is needed when llm.engine is 'openai'", value, because=["engine"])
+        if self.images and (self.engine != "openai" or self.tools == "prompted"):
+            message = "needs llm.engine 'openai' and llm.tools other than 'prompted'"
+            raise blame("images", message, self.images, because=["engine", "tools"])
         return self
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from voicestack.core.ids import ItemId
+from voicestack.core.images import IMAGE_TOKENS, Image
 from voicestack.core.served import RemoteCall, ServedTool
 from voicestack.core.tools import ToolCall
 
@@ -25,12 +26,14 @@ class Message:
         text: The words, or the tool's output.
         calls: The calls that the agent made after these words.
         call_id: The call that a `tool` message answers.
+        images: What the user shows with these words.
     """
 
     role: Role | Literal["tool"]
     text: str
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Item:
         text: The words; None while the recogniser has not finished with them.
         spoken: Whether it was said aloud (in either direction) rather than typed.
         status: `incomplete` for a reply that was cut off.
+        images: What the user shows with the words.
     """
 
     id: ItemId
@@ -50,6 +54,7 @@ class Item:
     text: str | None = ""
     spoken: bool = False
     status: ItemStatus = "completed"
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +251,8 @@ def messages_of(entries: Sequence[Entry], instructions: str, unfinished: str = "
         if isinstance(entry, Item | OutputItem):
             out, outputs = out + outputs, []
         match entry:
-            case Item(role=role, text=str(text)) if text:
-                _append_merged(out, Message(role, text))
+            case Item(role=role, text=str(text), images=images) if text or images:
+                _append_merged(out, Message(role, text, images=images))
             case CallItem(call=call) if entry.output is not None or call.call_id in done:
                 _append_merged(out, Message("agent", "", (call,)))
                 if entry.output is not None:
@@ -267,7 +272,8 @@ def _append_merged(out: list[Message], message: Message) -> None:
     if before and same and (message.calls or not before.calls):
         out.pop()
         words = f"{before.text} {message.text}".strip()
-        message = Message(message.role, words, before.calls + message.calls)
+        calls, images = before.calls + message.calls, before.images + message.images
+        message = Message(message.role, words, calls, images=images)
     out.append(message)
 
 
@@ -308,4 +314,5 @@ def context_tokens_of(messages: tuple[Message, ...]) -> int:
 
 def _tokens(message: Message) -> int:
     n_chars = len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.calls)
-    return n_chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * (1 + len(message.calls))
+    n_tokens = n_chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * (1 + len(message.calls))
+    return n_tokens + IMAGE_TOKENS * len(message.images)

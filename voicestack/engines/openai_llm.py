@@ -6,14 +6,14 @@ Functions are called in one of two ways: see `native_calls` and `prompted_calls`
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from voicestack.aio.clock import Clock
 from voicestack.core.errors import StageTimeout, StageUnavailable
-from voicestack.core.history import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, Message, fit_context
+from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
@@ -155,7 +155,7 @@ class OpenAiLlm:
                         raise
                     again = {"temperature": RETRY_TEMPERATURE}
                 except PromptTooLong:
-                    half = fit_context(request.messages, _length(request.messages) // 2)
+                    half = fit_context(request.messages, context_tokens_of(request.messages) // 2)
                     if half == request.messages:
                         raise
                     request = replace(request, messages=half)
@@ -215,8 +215,3 @@ async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -
             return await anext(answer, None)
     except TimeoutError:
         raise StageTimeout(f"no token within {limit_s * 1e3:.0f} ms", stage="llm") from None
-
-
-def _length(messages: Sequence[Message]) -> int:
-    """In tokens, estimated as `fit_context` does."""
-    return sum(len(message.text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE for message in messages)

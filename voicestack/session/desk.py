@@ -18,6 +18,7 @@ from voicestack.core.commands import (
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.history import Entry, History, Item, OutputItem, VerdictItem
 from voicestack.core.ids import ItemId
+from voicestack.core.images import MAX_IMAGES_BYTES
 from voicestack.core.notes import (
     AudioCleared,
     Configured,
@@ -102,6 +103,7 @@ def _add(session: "Session", command: AddItem) -> None:
             code="invalid_value",
             param="item.approval_request_id",
         )
+    _check_room(session.history, command.item)
     try:
         previous = session.history.add(command.item, command.after)
     except KeyError:
@@ -114,6 +116,19 @@ def _add(session: "Session", command: AddItem) -> None:
     if command.sound is not None:
         session.dictations.start(command.item.id, command.sound)
     session.prime()
+
+
+def _check_room(history: History, added: Entry) -> None:
+    """Pictures are kept as long as their items are, so there is an end to them."""
+    if not isinstance(added, Item) or not added.images:
+        return
+    shown = [image for one in (*history, added) if isinstance(one, Item) for image in one.images]
+    if sum(len(image.data_uri) for image in shown) > MAX_IMAGES_BYTES:
+        raise PeerProtocolError(
+            f"The images of a conversation can have {MAX_IMAGES_BYTES} bytes in base64; delete items first.",
+            code="string_above_max_length",
+            param="item.content",
+        )
 
 
 def _truncate(session: "Session", command: TruncateItem) -> None:

@@ -23,6 +23,13 @@ class InputAudio(TypedDict):
     transcript: str | None
 
 
+class InputImage(TypedDict):
+    """A picture that the user shows. What is in it is not sent back."""
+
+    type: Literal["input_image"]
+    detail: Literal["auto", "low", "high"]
+
+
 class OutputText(TypedDict):
     """Written words of the agent's."""
 
@@ -45,7 +52,7 @@ class Message(TypedDict):
     type: Literal["message"]
     status: ItemStatus
     role: Literal["system", "user", "assistant"]
-    content: list[InputText | InputAudio | OutputText | OutputAudio]
+    content: list[InputText | InputAudio | InputImage | OutputText | OutputAudio]
 
 
 class FunctionCall(TypedDict):
