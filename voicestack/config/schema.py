@@ -76,6 +76,10 @@ class SessionSection(BaseModel):
     """Said when a reply cannot be finished. Must not be long: it is the answer to a failure."""
     lead_ms: Ms = 120
     """Audio is sent so far ahead of being played: six frames of 20 ms may be late before a gap is heard."""
+    keep_audio_s: int = Field(default=0, ge=0, le=60)
+    """So much of what was said, by both sides, is kept in memory and comes with
+    `conversation.item.retrieved`; the oldest items go first. None: few clients ask, and what is not kept
+    cannot leak. A second is at most 48 kB, so that 60 of them are 185 MB with 64 sessions."""
     queue_ms: Ms = Field(default=400, ge=20)
     """Audio held between TTS and peer at most; the only backpressure."""
 

@@ -6,9 +6,10 @@ Order on one session: `UserStarted`, `UserStopped`, then the item (`ItemAdded` w
 everything else: `ToolCalled`, then `ToolAnswered`, also after `ReplyEnded`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from voicestack.core.audio import Sound
 from voicestack.core.errors import VoiceStackError
 from voicestack.core.history import CallItem, Entry, Item, ListingItem
 from voicestack.core.ids import ItemId, TurnId
@@ -111,9 +112,10 @@ class ItemDeleted:
 
 @dataclass(frozen=True, slots=True)
 class ItemRetrieved:
-    """The entry that was asked for."""
+    """The entry that was asked for, and what it sounded like, if that was kept."""
 
     item: Entry
+    sound: Sound | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.realtime.codes import brief_error_fields, error_fields
+from voicestack.realtime.formats import encoded
 from voicestack.realtime.items import wire_entry
 from voicestack.realtime.mcp_outputs import ServedOutput
 from voicestack.realtime.measured import measured_fields
@@ -108,9 +109,8 @@ class Announcer:
                 self._unheard.discard(item_id)
                 self._told.pop(item_id, None)
                 return [event("conversation.item.deleted", item_id=item_id)]
-            case ItemRetrieved(item):
-                shown = wire_entry(item, show_transcript=session.shows_transcripts)
-                return [event("conversation.item.retrieved", item=shown)]
+            case ItemRetrieved():
+                return [self._retrieved(note, session)]
             case ItemTruncated(item_id, audio_end_ms):
                 return [self._truncated(item_id, audio_end_ms)]
             case Configured():
@@ -241,6 +241,15 @@ class Announcer:
             if note.item is not None and note.heard_ms is not None and not response.aside:
                 frames.append(self._truncated(note.item.id, round(note.heard_ms)))
         return frames
+
+    def _retrieved(self, note: ItemRetrieved, session: SessionObject) -> bytes:
+        """With the audio, if that was kept, where a client may be sent any."""
+        shown = wire_entry(note.item, show_transcript=session.shows_transcripts)
+        is_agents = isinstance(note.item, Item) and note.item.role == "agent"
+        form = session.output_format if is_agents else session.input_format
+        if note.sound is not None and len(note.sound.pcm) and not self._owns_playout:
+            shown["content"][0]["audio"] = encoded(note.sound, form)
+        return self._writer.event("conversation.item.retrieved", item=shown)
 
     def _truncated(self, item_id: ItemId, audio_end_ms: int) -> bytes:
         place = {"item_id": item_id, "content_index": 0}

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from voicestack.core.audio import EAR_RATE_HZ
 from voicestack.core.commands import (
     AddItem,
     CancelReply,
@@ -58,10 +59,12 @@ def obey(session: "Session", command: Command) -> None:
         case DeleteItem(item_id=item_id):
             entry_named(session.history, item_id, "item_delete_invalid_item_id")
             session.history.remove(item_id)
+            session.sounds.forget(item_id)
             session.tell(ItemDeleted(item_id))
         case RetrieveItem(item_id=item_id):
             code = "item_retrieve_invalid_item_id"
-            session.tell(ItemRetrieved(entry_named(session.history, item_id, code)))
+            entry = entry_named(session.history, item_id, code)
+            session.tell(ItemRetrieved(entry, session.sounds.of(item_id)))
         case TruncateItem():
             _truncate(session, command)
         case CreateReply(options=options):
@@ -114,6 +117,7 @@ def _add(session: "Session", command: AddItem) -> None:
     if isinstance(command.item, VerdictItem):
         session.served.decide(command.item)
     if command.sound is not None:
+        session.sounds.add(command.item.id, command.sound, EAR_RATE_HZ)
         session.dictations.start(command.item.id, command.sound)
     session.prime()
 
@@ -143,6 +147,7 @@ def _truncate(session: "Session", command: TruncateItem) -> None:
             param="audio_end_ms",
         )
     session.history.cut(item.id, min(command.audio_end_ms, spoken_ms))
+    session.sounds.cut(item.id, min(command.audio_end_ms, spoken_ms))
     session.tell(ItemTruncated(item.id, command.audio_end_ms))
 
 

@@ -33,6 +33,7 @@ from voicestack.session.primer import Primer
 from voicestack.session.quota import UNMETERED, Quota
 from voicestack.session.recorder import Recorder
 from voicestack.session.served_tools import ServedTools
+from voicestack.session.sounds import Sounds
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.turn import actions, events
 from voicestack.turn.machine import step
@@ -87,9 +88,17 @@ class Session:
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
         self._brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
-        self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing)
-        rate_hz, self.quota = engines.tts.rate_hz, Quota(meter, self.tell)
-        self._minutes = Minutes(self.history, self.tell, new_id, rate_hz, standings=meter.standings)
+        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        self._minutes = Minutes(
+            self.history,
+            self.tell,
+            new_id,
+            engines.tts.rate_hz,
+            standings=meter.standings,
+            sounds=self.sounds,
+        )
+        keep = self._minutes.user_sounds
+        self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing, keep)
         self._asides = Asides(engines, tuning, clock, self.scope, transport, new_id, meter)
         self.dictations = Dictations(engines.asr, clock, self.scope, self.history, self.tell, self._receive)
         self._next_options = ReplyOptions()
@@ -145,18 +154,8 @@ class Session:
 
     def on_speech(self, event: SpeechEvent, sample: int) -> None:
         """Called by the ears: write it down, then decide."""
-        match event:
-            case events.SpeechStarted(utterance=utterance):
-                self._minutes.user_started(utterance, sample)
-            case events.SpeechPaused(speech_end_ns=end_ns):
-                self.ledger.hear(Mark.SPEECH_END, end_ns)
-            case events.SpeechEnded(at_ns=now_ns, utterance=utterance, speech_end_ns=end_ns):
-                self.ledger.hear(Mark.SPEECH_END, end_ns)
-                self.ledger.hear(Mark.ENDPOINT, now_ns)
-                self._minutes.user_stopped(utterance, sample)
-            case events.WordsHeard(at_ns=now_ns, utterance=utterance, text=text):
-                self.ledger.hear(Mark.ASR_FINAL, now_ns)
-                self._minutes.user_said(utterance, text, sample)
+        self.ledger.note(event)
+        self._minutes.note(event, sample)
         self._feed(event)
 
     def on_partial(self, utterance: UtteranceId, text: str, sure: str) -> None:

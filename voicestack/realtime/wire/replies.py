@@ -17,10 +17,14 @@ class InputText(TypedDict):
 
 
 class InputAudio(TypedDict):
-    """Speech. `transcript` is null while the words are not known, or not to be shown."""
+    """Speech. `transcript` is null while the words are not known, or not to be shown.
+
+    `audio`, base64 in the session's input format, comes with a retrieved item, if the server keeps any.
+    """
 
     type: Literal["input_audio"]
     transcript: str | None
+    audio: NotRequired[str]
 
 
 class InputImage(TypedDict):
@@ -38,10 +42,14 @@ class OutputText(TypedDict):
 
 
 class OutputAudio(TypedDict):
-    """Spoken words of the agent's, as far as they were heard."""
+    """Spoken words of the agent's, as far as they were heard.
+
+    `audio`, base64 in the session's output format, as `transcript`, if the server keeps any: retrieved only.
+    """
 
     type: Literal["output_audio"]
     transcript: str
+    audio: NotRequired[str]
 
 
 class Message(TypedDict):
