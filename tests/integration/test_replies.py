@@ -512,3 +512,35 @@ def test_the_timeout_can_be_taken_back() -> None:
 
     d = converse(script, settings=IDLE)
     assert of_kind(d, UserSilent) == []
+
+
+def test_a_user_who_waits_for_a_function_of_the_peers_is_not_silent() -> None:
+    async def script(d: Dialogue) -> None:
+        await asks(d, 16_000)
+        assert of_kind(d, UserSilent) == []
+        d.peer.send(AddItem(OutputItem(ItemId("out"), "call_1", "sunny")))
+        await d.peer.be_silent(3000)
+        d.peer.send(CreateReply())
+        await d.peer.be_silent(7000)
+
+    d = converse(script, llm=CallingLlm(), settings=replace(IDLE, toolbox=WEATHER), prime=False)
+    assert len(of_kind(d, CallEnded)) >= 1
+    assert len(of_kind(d, UserSilent)) == 1, "after the answer it counts again"
+
+
+def test_tools_leave_less_room_for_the_conversation() -> None:
+    def n_messages(toolbox: Toolbox) -> int:
+        llm = CallingLlm(says="Yes.", calls=())
+
+        async def script(d: Dialogue) -> None:
+            for n in range(20):
+                d.peer.send(AddItem(Item(ItemId(f"u{n}"), "user", "a question " * 5)))
+                d.peer.send(AddItem(Item(ItemId(f"a{n}"), "agent", "an answer " * 5)))
+            d.peer.send(CreateReply(ReplyOptions(toolbox=toolbox)))
+            await d.peer.be_silent(500)
+
+        converse(script, llm=llm, context_tokens=600, prime=False)
+        return len(llm.requests[-1].messages)
+
+    large = Toolbox((Tool("f", "What it does, and when. " * 30),))
+    assert 3 < n_messages(large) < n_messages(Toolbox()) < 41

@@ -30,9 +30,10 @@ from voicestack.core.notes import (
     ToolCalled,
     ToolsAsked,
     ToolsListed,
+    UserSilent,
 )
 from voicestack.core.served import EVERY_TOOL, Approval, ServedTool, ToolOutcome, ToolSource
-from voicestack.core.settings import ReplyOptions
+from voicestack.core.settings import ReplyOptions, ServerVad
 from voicestack.core.tools import CallDelta, Tool, Toolbox
 from voicestack.engines.mcp_tools import McpServers
 from voicestack.engines.scripted import ScriptedAsr
@@ -235,6 +236,22 @@ def test_it_does_not_go_on_when_the_peer_has_a_function_to_call_or_asked_itself(
         )
         assert len(notes(d, ToolAnswered)) == 1
         assert len(notes(d, ReplyStarted)) == 1
+
+
+def test_a_user_who_waits_for_a_served_tool_is_not_silent() -> None:
+    detection = ServerVad(silence_duration_ms=200, idle_timeout_ms=5000)
+
+    async def script(d: Dialogue) -> None:
+        await asks(d, 14_000)
+        assert names(d, UserSilent) == []
+        await d.peer.be_silent(12_000)
+
+    settings = replace(FREELY, turn_detection=detection)
+    d = converse(
+        script, asr=ONE, llm=FindingLlm("Wait."), settings=settings, tool_servers=FakeServers(call_s=12)
+    )
+    assert names(d, ToolAnswered) == ["ToolAnswered"]
+    assert len(names(d, UserSilent)) >= 1, "when it is over it counts again"
 
 
 def test_a_call_waits_for_the_peers_approval() -> None:

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import orjson
+
 from voicestack.core.ids import ItemId
 from voicestack.core.images import IMAGE_TOKENS, Image
 from voicestack.core.served import RemoteCall, ServedTool
-from voicestack.core.tools import ToolCall
+from voicestack.core.tools import Tool, ToolCall
 
 Role = Literal["system", "user", "agent"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -167,6 +169,19 @@ class History:
         calls = (one for one in self if isinstance(one, CallItem) and one.remote is None)
         return any(one.call.call_id == call_id for one in calls)
 
+    def awaits_output(self) -> bool:
+        """Whether the newest of the agent's calls is one whose output the peer has not said yet."""
+        done: set[str] = set()
+        for entry in reversed(self._items.values()):
+            match entry:
+                case OutputItem(call_id=call_id):
+                    done.add(call_id)
+                case CallItem(remote=None, call=call, status="completed") if call.call_id not in done:
+                    return True
+                case Item():
+                    return False
+        return False
+
     def last_id(self) -> ItemId | None:
         """The newest item's name."""
         return next(reversed(self._items), None)
@@ -305,6 +320,12 @@ def fit_context(messages: tuple[Message, ...], max_tokens: int) -> tuple[Message
                 total -= _tokens(spoken[first])
                 first += 1
     return (*system, *spoken[first:])
+
+
+def tool_tokens_of(tools: Sequence[Tool]) -> int:
+    """About how many tokens the LLM reads to know of these tools, which it is given as JSON."""
+    texts = (f"{tool.name}{tool.description}{orjson.dumps(dict(tool.parameters)).decode()}" for tool in tools)
+    return sum(len(text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE for text in texts)
 
 
 def context_tokens_of(messages: tuple[Message, ...]) -> int:

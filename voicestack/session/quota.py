@@ -63,8 +63,10 @@ class Quota:
             self._tell(Problem(refusal))
         return refusal is None
 
-    def restrain(self, policy: Policy) -> Policy:
-        """The policy, without replies that begin by themselves when there may be none."""
+    def restrain(self, policy: Policy, *, busy: bool) -> Policy:
+        """The policy, `busy` or not, without replies that begin by themselves when there may be none."""
+        if busy:
+            policy = replace(policy, busy=True)
         if not policy.create_reply or self._meter.refusal() is None:
             return policy
         return replace(policy, create_reply=False, idle_ns=None)
@@ -72,5 +74,10 @@ class Quota:
     def explain(self, event: Event, state: State, wanted: Policy, used: Policy) -> None:
         """Tell the peer when, for that reason alone, the event has led to no reply."""
         is_due = state.reply is None and state.user is User.QUIET and not state.awaited
-        if used != wanted and isinstance(event, WordsHeard) and state.heard and is_due:
+        if (
+            used.create_reply != wanted.create_reply
+            and isinstance(event, WordsHeard)
+            and state.heard
+            and is_due
+        ):
             self.allows()

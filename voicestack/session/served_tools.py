@@ -166,6 +166,11 @@ class ServedTools:
         message = f"The tools of the server '{source.label}' cannot be used: {reason}."
         self._session.tell(Problem(PeerProtocolError(message, code="mcp_server_unavailable")))
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a call is being made, or waits for the peer's approval."""
+        return any(batch.n_open for batch in self._batches.values())
+
     # --- calls ----------------------------------------------------------------------------------------
 
     def take(self, live: "LiveReply", written: list[CallItem]) -> None:

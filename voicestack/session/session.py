@@ -210,7 +210,8 @@ class Session:
 
     def _feed(self, event: events.Event) -> None:
         """Decide and act, with no await in between."""
-        policy = self.quota.restrain(self._policy)
+        busy = self.served.is_at_work or self.history.awaits_output()
+        policy = self.quota.restrain(self._policy, busy=busy)
         self._state, decided = step(self._state, event, policy)
         for action in decided:
             self._act(action)
