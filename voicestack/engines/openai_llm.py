@@ -17,6 +17,7 @@ from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
+from voicestack.engines.chat_template import DEAF, passes_tools_on
 from voicestack.engines.child import Child
 from voicestack.engines.native_calls import native_plan
 from voicestack.engines.precedence import Precedence, Rank, Work
@@ -128,6 +129,11 @@ class OpenAiLlm:
         """See `ports.Llm`."""
         self._stop_prime(session)
         self._seats.release(session)
+
+    async def faults(self) -> list[str]:
+        """What is wrong with the way in which it is set up, as far as the server tells. For people."""
+        is_deaf = self._settings.tools == "native" and await passes_tools_on(self._client) is False
+        return [DEAF] if is_deaf else []
 
     async def close(self) -> None:
         """Close all connections."""
