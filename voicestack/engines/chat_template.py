@@ -16,7 +16,7 @@ FUNCTION = {
     },
 }
 DEAF = (
-    "the chat template of the language model does not know functions, so that it is told of none and will call "
+    "the chat template of the language model does not know functions: the model is told of none and will call "
     "none. Set llm.tools to 'prompted' (llama.cpp), or take a model that learned to call"
 )
 
