@@ -96,7 +96,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         )
         metrics.watch_queues(sessions.queued_ms)
         ice = IceServers(config.webrtc, unix_s)
-        calls = Calls(sessions, link_maker(config, ice, clock, scope))
+        calls = Calls(sessions, link_maker(config, ice, clock))
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
         stages = stage_routes(
