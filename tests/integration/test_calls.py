@@ -6,11 +6,19 @@ import json
 import httpx
 import numpy as np
 import openai
+from openai.types.realtime import RealtimeSessionCreateRequestParam
 
 from tests.support.caller import Caller
 from tests.support.realtime_check import check_server_frames
 from tests.support.rtc_peer import RATE_HZ, pitch_hz
-from tests.support.server import SCRIPTED, with_server
+from tests.support.server import with_server
+from tests.support.visitors import call, event_of
+
+SESSION: RealtimeSessionCreateRequestParam = {
+    "type": "realtime",
+    "instructions": "Be kind.",
+    "model": "gpt-realtime",
+}
 
 
 def check(caller: Caller, *, extensions: bool = False) -> None:
@@ -68,6 +76,7 @@ def test_coming_back_after_the_network_died() -> None:
             session_id = first.events[0]["session"]["id"]
             first.type("Hello.")
             await first.until("output_audio_buffer.stopped")
+            assert first.pc.sctp is not None
             await first.pc.sctp.transport.transport.stop()  # its socket, without a word to the server
             await second.dial(f"resume={first.call_id}")
             assert second.call_id == first.call_id
@@ -105,9 +114,7 @@ def test_a_call_without_our_events_ends_with_its_connection() -> None:
         async with Caller(port) as first, Caller(port) as second:
             await first.dial()
             await first.pc.close()
-            async with asyncio.timeout(10):
-                while (await second.http.get("/readyz")).json()["sessions"]:
-                    await asyncio.sleep(0.05)
+            await second.nobody_talks()
             answer = await second.http.post(f"/v1/realtime/calls?resume={first.call_id}", content="v=0")
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "call_not_found")
 
@@ -141,10 +148,7 @@ def test_the_openai_package_opens_and_ends_a_call() -> None:
         async with Caller(port) as caller, client:
 
             async def answer(offer: str) -> str:
-                made = await client.realtime.calls.with_raw_response.create(
-                    sdp=offer,
-                    session={"type": "realtime", "instructions": "Be kind.", "model": "gpt-realtime"},
-                )
+                made = await client.realtime.calls.with_raw_response.create(sdp=offer, session=SESSION)
                 caller.call_id = made.headers["Location"].rpartition("/")[2]
                 return made.text
 
@@ -159,8 +163,6 @@ def test_the_openai_package_opens_and_ends_a_call() -> None:
 
 
 def test_a_sideband_joins_a_call_by_either_name() -> None:
-    from tests.support.visitors import call, event_of
-
     async def script(port: int) -> None:
         async with Caller(port) as caller:
             await caller.dial()
@@ -181,7 +183,8 @@ def test_a_sideband_joins_a_call_by_either_name() -> None:
                 await one.send(json.dumps({"type": "input_audio_buffer.append", "audio": "AAAA"}))
                 assert (await event_of(one, "error"))["error"]["code"] == "invalid_value"
                 await caller.hang_up()
-                await asyncio.gather(one.wait_closed(), other.wait_closed())
+                for sideband in (one, other):
+                    await sideband.wait_closed()
 
     with_server(script)
 
@@ -194,7 +197,15 @@ def test_figures_of_calls() -> None:
             await caller.until("output_audio_buffer.stopped")
             text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
             assert 'voicestack_calls{state="connected"} 1.0' in text
-            packets = float(text.split("voicestack_call_packets_received_total ")[1].split()[0])
-            assert packets > 50
+            figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+            assert float(figures["voicestack_call_packets_received_total"]) > 50
+            n_sent = float(figures["voicestack_call_packets_sent_total"])
+            assert n_sent > 50
+            assert float(figures["voicestack_call_packet_lateness_seconds_count"]) == n_sent
+            await caller.hang_up()
+            await caller.nobody_talks()
+            text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+            assert 'voicestack_calls{state="connected"} 0.0' in text
+            assert f"voicestack_call_packets_sent_total {n_sent}" in text
 
-    with_server(script, sets=SCRIPTED)
+    with_server(script)
