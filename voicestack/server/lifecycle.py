@@ -96,7 +96,8 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         )
         metrics.watch_queues(sessions.queued_ms)
         ice = IceServers(config.webrtc, unix_s)
-        calls = Calls(sessions, link_maker(config, ice, clock, scope))
+        calls = Calls(sessions, link_maker(config, ice, clock), on_sent=metrics.call_packet_sent)
+        metrics.watch_calls(calls.figures.readings)
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
         stages = stage_routes(

@@ -188,7 +188,7 @@ def _ringing(name: str, summary: str) -> Operation:
         name,
         summary,
         {200: Answer("Done")},
-        about="409 `call_not_ringing` for a call that does not wait to be answered; calls over WebRTC never do.",
+        about="409 `call_not_ringing` for a call that does not wait; calls over WebRTC never do.",
         errors=(404, 409),
     )
 

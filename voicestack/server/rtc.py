@@ -1,15 +1,13 @@
 """What does the configuration mean to peer connections, and are there any on this machine?"""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 from voicestack.access.principal import Denied
 from voicestack.aio.clock import Clock
-from voicestack.aio.scope import Scope
 from voicestack.config.schema import Config
+from voicestack.server.calls import NewLink
 from voicestack.server.ice import IceServers
-from voicestack.transports.webrtc import Link
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +20,13 @@ MISSING = Denied(
 )
 
 
-def link_maker(config: Config, ice: IceServers, clock: Clock, scope: Scope) -> Callable[[], Link] | Denied:
+def link_maker(config: Config, ice: IceServers, clock: Clock) -> NewLink | Denied:
     """Makes peer connections; or why there are none. What they need is imported here: it takes half a second.
 
     Args:
         config: The configuration.
         ice: Logs this server in at TURN servers.
         clock: Of the links.
-        scope: Owns their tasks.
     """
     section = config.webrtc
     if not section.enabled:
@@ -56,7 +53,7 @@ def link_maker(config: Config, ice: IceServers, clock: Clock, scope: Scope) -> C
         login = ice.login(OWN_NAME, config.server.session_limit_s + section.turn_ttl_s)
         return (*stun, *(IceServer(url, *login) for url in section.turn_urls))
 
-    return lambda: RtcLink(replace(settings, ice_servers=servers()), clock, scope)
+    return lambda scope: RtcLink(replace(settings, ice_servers=servers()), clock, scope)
 
 
 def local_addresses(host: str, server_host: str) -> tuple[str, ...]:
