@@ -222,6 +222,14 @@ class ToolServer(Protocol):
         """
         ...
 
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever the server says that its tools have changed. Ends when it will not say so any more.
+
+        Raises:
+            StageError: the connection is lost.
+        """
+        ...
+
 
 class ToolServers(Protocol):
     """Reaches servers of tools."""

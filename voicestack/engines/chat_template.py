@@ -16,8 +16,8 @@ FUNCTION = {
     },
 }
 DEAF = (
-    "the chat template of the language model does not know functions: the model is told of none and will call "
-    "none. Set llm.tools to 'prompted' (llama.cpp), or take a model that learned to call"
+    "the chat template of the language model does not know functions: the model is told of none and will "
+    "call none. Set llm.tools to 'prompted' (llama.cpp), or take a model that learned to call"
 )
 
 
