@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.call import FakeLink
 from tests.support.server import SCRIPTED, with_server
-from tests.support.visitors import bearer, keyed, new_key, refused
+from tests.support.visitors import bearer, keyed, new_key, raw, refused
 from voicestack.access.key_file import KeyFile
 from voicestack.aio.clock import SystemClock, unix_s
 from voicestack.server import lifecycle
@@ -148,8 +148,10 @@ def test_wrong_bodies() -> None:
         for headers in (SDP, form):  # it is cut off while it still writes, and may not see why
             with suppress(httpx.TransportError):
                 assert code_of(await http.post(CALLS, content=endless(), headers=headers))[0] in (400, 413)
-        huge = {"Content-Length": str(3 << 30)}
-        assert code_of(await http.post(CALLS, content=b"x", headers=huge))[0] == 413
+        head = f"POST {CALLS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n"
+        huge = f"{head}Content-Length: {3 << 30}\r\n\r\nv=0".encode()
+        assert http.base_url.port is not None
+        assert (await raw(http.base_url.port, huge)).startswith(b"HTTP/1.1 413 ")
         await n_sessions(http, 0)
         assert len(links) == 1  # only what looked like an offer came that far
 
