@@ -97,7 +97,11 @@ class Calls:
         protocol = self._sessions.protocol(query, visitor.claims, session=offer.session, owns_playout=True)
         call = self._transport(protocol)
         live = self._sessions.begin(_line(call, new_id("rtc"), visitor), protocol, visitor)
-        return await self._connect(live, call, offer, self._new_link)
+        try:
+            return await self._connect(live, call, offer, self._new_link)
+        finally:
+            if call.link is None:  # without an answer there is no call
+                call.hang_up()
 
     async def resume(self, visitor: Visitor, name: str, offer: Offer) -> Answered | Denied:
         """Go on with a call over a new connection, whether or not the old one is still there.
@@ -120,18 +124,13 @@ class Calls:
         self, live: Live, call: WebRtcTransport, offer: Offer, new_link: NewLink
     ) -> Answered | Denied:
         """Answer the offer; the connection belongs to the session, and a bug in it ends that and no other."""
-        is_answered = False
+        await call.listening()
+        link = new_link(live.session.scope)
+        link.on_sent = self._on_sent
         try:
-            await call.listening()
-            link = new_link(live.session.scope)
-            link.on_sent = self._on_sent
             answer = await link.answer(offer.sdp)
-            is_answered = True
         except TransportLost:
             return _not_found(live.call_id)
-        finally:
-            if not is_answered and call.link is None:
-                call.hang_up()
         call.attach(link, lambda: live.session.history)
         return _not_found(live.call_id) if call.is_over else Answered(live.call_id, answer)
 
