@@ -13,6 +13,7 @@ from tests.support.server import SCRIPTED, with_server
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.cli import bench, bench_idle, talk, talk_mic
+from voicestack.cli.bench_beside import is_loaded
 from voicestack.cli.bench_capacity import LATENESS, Level, level_of
 from voicestack.cli.bench_load import Harness, Window, spoken_frames
 from voicestack.cli.bench_proc import NoProcess, cpu_s, family_of, memory_of
@@ -176,6 +177,24 @@ def test_the_v2v_bench_measures_a_server(tmp_path: Path, capsys: pytest.CaptureF
     assert found["harness_late_ms"]["n"] > 200
     assert len(found["turns"]) == 2
     assert "voice to voice, on the waveform" in capsys.readouterr().out
+
+
+def test_the_bench_of_calls_beside_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "figures.json"
+
+    async def script(port: int) -> None:
+        options = ["--url", f"ws://127.0.0.1:{port}", "--blocks", "2", "--turns", "2", "--json", str(path)]
+        options += ["--transcribers", "1", "--speakers", "1"]
+        assert await in_thread(bench, parsed(bench, "beside", *options, "--speech", str(SPEECH))) == 0
+
+    with_server(script, timeout_s=60)
+    found = orjson.loads(path.read_bytes())
+    assert found["load"]["n_spoken"] > 0
+    assert found["load"]["n_transcribed"] > 0
+    assert found["load"]["n_failed"] == 0
+    assert (found["alone"]["n"], found["beside"]["n"]) == (2, 2)
+    assert "meanwhile" in capsys.readouterr().out
+    assert [is_loaded(block) for block in range(6)] == [False, True, True, False, False, True]
 
 
 def test_the_wer_bench_hears_what_the_server_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
-from voicestack.cli import bench_capacity, bench_idle, bench_tools, bench_wer, bench_wire
+from voicestack.cli import bench_beside, bench_capacity, bench_idle, bench_tools, bench_wer, bench_wire
 from voicestack.cli.bench_echo import DELAY_MS, Calibration, calibrate
 from voicestack.cli.bench_report import figures, format_ms, show
 from voicestack.cli.bench_server import http_get
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "idle": bench_idle,
         "tools": bench_tools,
         "wire": bench_wire,
+        "beside": bench_beside,
     }
     for name, module in others.items():
         mode = modes.add_parser(name, help=module.SUMMARY)
