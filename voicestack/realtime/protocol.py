@@ -161,7 +161,8 @@ class RealtimeProtocol:
         if not self.extensions:
             return self.opening()
         items = said_earlier(entries, show_transcripts=self._session.shows_transcripts)
-        return [*self.opening(), self._writer.event("voicestack.conversation.resumed", items=items)]
+        resumed = self._writer.event("voicestack.conversation.resumed", items=items)
+        return [*self.opening(), resumed, *self._announcer.reopened()]
 
     def receive(self, message: str | bytes) -> Received:
         """Take one frame from the client: str for a text frame, bytes for a binary one.
