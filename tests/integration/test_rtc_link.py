@@ -125,7 +125,7 @@ async def test_events_both_ways_in_order() -> None:
 
 @in_real_time
 async def test_flush_drops_at_once() -> None:
-    async with linked() as (peer, log):
+    async with linked() as (_, log):
         log.link.play(tone(600, 2.0, PLAY_RATE_HZ))
         log.link.flush()
         await asyncio.sleep(0.1)

@@ -159,6 +159,6 @@ class RtcPeer:
                 return
             assert isinstance(frame, AudioFrame)
             for part in mono.resample(frame):
-                self._parts.append(part.to_ndarray().reshape(-1))
+                self._parts.append(part.to_ndarray().reshape(-1).astype(np.int16))
             self.n_frames += 1
             self._changed.set()

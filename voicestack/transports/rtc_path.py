@@ -10,6 +10,7 @@ import ipaddress
 import random
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aioice import Candidate, Connection, TransportPolicy
@@ -137,10 +138,8 @@ class RtcPath(Connection):
         found = [protocol.local_candidate for protocol in protocols]
 
         async def reflexive(protocol: StunProtocol, server: tuple[str, int]) -> None:
-            try:
+            with suppress(TransactionError, OSError, LookupError):  # no answer, no such host, nothing in it
                 found.append((await server_reflexive_candidate(protocol, server))[0])
-            except (TransactionError, OSError, LookupError):  # no answer, no such host, no address in it
-                pass
 
         async def ask() -> None:
             async with Scope() as scope:
@@ -159,11 +158,9 @@ class RtcPath(Connection):
                 for task in tasks:
                     await task
 
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await ask()
-        except TimeoutError:
-            pass
         return found
 
     async def query_consent(self) -> None:

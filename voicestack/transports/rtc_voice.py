@@ -1,4 +1,4 @@
-"""When does each packet of the agent's voice leave? Opus in RTP, one packet every 20 ms while there is any."""
+"""When does each packet of the agent's voice leave? Opus in RTP, every 20 ms while there is something."""
 
 import secrets
 from collections.abc import Callable
