@@ -210,6 +210,11 @@ class RealtimeProtocol:
         """Whether that is one beside the conversation, which does not end when the user speaks."""
         return self._announcer.output.is_aside
 
+    @property
+    def under_way(self) -> list[TurnId]:
+        """The replies that have begun to say something. A client that comes back cannot follow them."""
+        return [turn for turn, response in self._announcer.live.items() if not response.is_silent]
+
     def begin_playing(self, turn: TurnId) -> list[bytes]:
         """The frames that say, the first time, that the reply can be heard.
 
