@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from aiortc import RTCIceServer
+from aiortc import RTCIceServer, RTCSessionDescription
 from aiortc.rtcsctptransport import SackChunk
 
 from tests.support.rtc_links import ON_LOOPBACK, LinkLog, in_real_time, linked
@@ -152,6 +152,33 @@ async def test_a_restart_by_somebody_else_is_refused() -> None:
         with pytest.raises(PeerProtocolError) as caught:
             await log.link.restart(other.pc.localDescription.sdp)
         assert caught.value.wire_code == "invalid_offer"
+
+
+@in_real_time
+async def test_a_peer_without_our_channel_is_not_waited_for() -> None:
+    settings = replace(ON_LOOPBACK, connect_timeout_ms=1500)
+    async with Scope() as scope, RtcPeer(label="chat") as peer:
+        log = LinkLog(RtcLink(settings, SystemClock(), scope))
+        await peer.call(log.link.answer)
+        await peer.wait_until(lambda: log.reasons != [])
+        assert log.reasons == ["the peer opened no data channel oai-events"]
+
+
+@in_real_time
+async def test_an_audio_only_offer() -> None:
+    async with Scope() as scope, RtcPeer() as peer:
+        log = LinkLog(RtcLink(ON_LOOPBACK, SystemClock(), scope))
+
+        async def answer(offer: str) -> str:
+            return await log.link.answer(offer.replace("UDP/DTLS/SCTP", "UDP/OTHER"))
+
+        await peer.pc.setLocalDescription(await peer.pc.createOffer())
+        sdp = await answer(peer.pc.localDescription.sdp)
+        assert "m=application 0 UDP/OTHER" in sdp
+        answered = RTCSessionDescription(sdp.replace("UDP/OTHER", "UDP/DTLS/SCTP"), "answer")
+        await peer.pc.setRemoteDescription(answered)
+        peer.microphone.say(tone(440, 2.0))
+        await peer.wait_until(lambda: log.n_opened == 1 and len(log.heard) > EAR_RATE_HZ // 2)
 
 
 def impatient(patch: pytest.MonkeyPatch) -> None:
