@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from voicestack.core.audio import Pcm
+from voicestack.core.audio import NO_AUDIO, Pcm
 from voicestack.transports.jitter import (
     MAX_GAP_TICKS,
     MAX_WAIT_NS,
@@ -36,7 +36,7 @@ class FakeDecoder:
 
     def decode(self, packet: bytes) -> Pcm:
         self.asked.append("decode")
-        return np.full(0 if packet in self.broken else SAMPLES, packet[2], np.int16)
+        return NO_AUDIO if packet in self.broken else np.full(SAMPLES, packet[2], np.int16)
 
     def recover(self, next_packet: bytes, n_samples: int) -> Pcm:
         self.asked.append("recover")
@@ -162,6 +162,41 @@ def test_what_is_not_opus_is_made_up() -> None:
     heard = run(ear, {0: plain(1), 1: BAD, 2: plain(2)})
     assert summary(heard) == [(1, 320, 0), (2000, 320, 40), (2, 320, 40)]
     assert ear.figures.n_bad == 1
+
+
+def test_announced_silence_is_heard_while_it_lasts() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, plain(1), 0)
+    assert ear.wake_at_ns is None
+    ear.push(1, TICKS, b"\x48", 20 * MS)
+    assert ear.wake_at_ns == 60 * MS
+    assert ear.expire(59 * MS) == []
+    assert summary(ear.expire(60 * MS)) == [(0, 320, 60)]
+    assert ear.wake_at_ns == 80 * MS
+    assert summary(ear.expire(105 * MS)) == [(0, 320, 80), (0, 320, 100)]
+    heard = ear.push(2, 7 * TICKS, plain(2), 140 * MS)
+    assert summary(heard) == [(0, 2 * 320, 140), (2, 320, 140)], "the rest of it"
+    assert ear.wake_at_ns is None
+
+
+def test_announced_silence_does_not_cut_off_a_word() -> None:
+    """The packet that ends it was on the way for longer than the one that announced it."""
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, b"\x48", 0)
+    assert len(ear.expire(200 * MS)) == 9
+    assert summary(ear.push(1, 5 * TICKS, plain(2), 201 * MS)) == [(2, 320, 201)]
+    assert summary(ear.push(2, 6 * TICKS, plain(3), 202 * MS)) == [(3, 320, 202)]
+
+
+def test_announced_silence_ends_with_a_hole_or_after_a_second() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, b"\x48", 0)
+    assert ear.push(2, 2 * TICKS, plain(2), 39 * MS) == []
+    assert ear.wake_at_ns == 59 * MS
+    assert len(ear.expire(200 * MS)) == 2
+    ear.push(3, 3 * TICKS, b"\x48", 60 * MS)
+    assert len(ear.expire(10_000 * MS)) == 50
+    assert ear.wake_at_ns is None
 
 
 def test_an_overtaken_packet_is_heard_in_its_place() -> None:
