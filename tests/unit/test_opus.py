@@ -57,7 +57,7 @@ def shaped(rng: random.Random) -> bytes:
         return bytes([toc | 2]) + sized(len(first)) + first + second
     n_padding_bytes = rng.choice((0, 1, 253, 254, 255, 508, 509))
     length = bytes([255] * (n_padding_bytes // 254) + [n_padding_bytes % 254])
-    padding = bytes(n_padding_bytes)
+    padding = rng.randbytes(n_padding_bytes)  # zeros as a rule, which a reader has to skip all the same
     if rng.random() < 0.5:
         return bytes([toc | 3, 64 | 2]) + length + first + first + padding
     return bytes([toc | 3, 128 | 64 | 2]) + length + sized(len(first)) + first + second + padding
