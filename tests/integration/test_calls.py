@@ -192,13 +192,22 @@ def test_a_sideband_joins_a_call_by_either_name() -> None:
 def test_figures_of_calls() -> None:
     async def script(port: int) -> None:
         async with Caller(port) as caller, httpx.AsyncClient() as http:
-            await caller.dial()
+            await caller.dial("voicestack_events=1")
             await caller.speak()
-            await caller.until("output_audio_buffer.stopped")
+            started = await caller.until("output_audio_buffer.started")
+            caller.tell("voicestack.clock.ping", client_ms=0)
+            heard_ms = (await caller.until("voicestack.clock.pong"))["server_ms"]
+            heard = {"response_id": started["response_id"], "heard_ms": heard_ms, "error_ms": 1}
+            caller.tell("voicestack.audio.heard", **heard)
+            caller.tell("voicestack.audio.heard", **{**heard, "heard_ms": heard_ms + 60_000})
+            measured = await caller.until("voicestack.turn.measured")
+            assert measured["heard_after_ms"] > measured["response_ms"]
             text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
             assert 'voicestack_calls{state="connected"} 1.0' in text
             figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
             assert float(figures["voicestack_call_packets_received_total"]) > 50
+            assert figures["voicestack_heard_seconds_count"] == "1.0"
+            assert figures["voicestack_heard_implausible_total"] == "1.0"
             n_sent = float(figures["voicestack_call_packets_sent_total"])
             assert n_sent > 50
             assert float(figures["voicestack_call_packet_lateness_seconds_count"]) == n_sent

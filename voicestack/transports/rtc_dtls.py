@@ -6,6 +6,7 @@ which would cost two task switches per packet of audio.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pylibsrtp
@@ -40,7 +41,7 @@ _DIGESTS: dict[str, hashes.HashAlgorithm] = {
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Of a peer's certificate, from its SDP: a digest's name in lower case, and upper-case hex with colons."""
+    """Of a peer's certificate, from its SDP: the digest's name in lower case, and hex in upper case."""
 
     digest: str
     value: str
@@ -156,7 +157,10 @@ class Dtls:
     def send(self, data: bytes) -> None:
         """Send application data; dropped unless the association stands."""
         if self.is_ready and not self.is_closed:
-            self._ssl.send(data)
+            try:
+                self._ssl.send(data)
+            except SSL.Error as problem:
+                self._end(f"DTLS broke ({_said(problem)})")
             self._flush()
 
     def close(self) -> None:
@@ -168,10 +172,8 @@ class Dtls:
             return
         self.is_closed = True
         if self.is_ready:
-            try:
+            with suppress(SSL.Error):  # it was broken already
                 self._ssl.shutdown()
-            except SSL.Error:  # it was broken already
-                pass
             self._flush()
 
     # --- SRTP -----------------------------------------------------------------------------------------
