@@ -23,6 +23,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
+from voicestack.telemetry.calls import CallReadings, call_metrics
 
 STAGE_EDGES_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3),
@@ -104,8 +105,11 @@ class Metrics:
         self._about = {"version": version, "profile": profile, "python": python_version()}
         self._stages = {stage: Buckets(STAGE_EDGES_S) for stage in STAGES}
         self._response = Buckets(RESPONSE_EDGES_S)
+        self._heard = Buckets(RESPONSE_EDGES_S)
+        self._n_disbelieved = 0
         self._hidden = Buckets(RATIO_EDGES)
         self._lateness = Buckets(LATENESS_EDGES_S)
+        self._packet_lateness = Buckets(LATENESS_EDGES_S)
         self._barge_in = Buckets(BARGE_IN_EDGES_S)
         self._turns = Counter({"answered": 0, "interrupted": 0, "silent": 0})
         self._drafts = Counter({"true": 0, "false": 0})
@@ -115,6 +119,7 @@ class Metrics:
         self._children: dict[str, ChildReadings] = {}
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
+        self._calls: Callable[[], CallReadings] = CallReadings
         self._refusals: Callable[[], Mapping[str, int]] = dict
         self._registry = CollectorRegistry()
         self._registry.register(_Readings(self._read))
@@ -131,6 +136,15 @@ class Metrics:
             self._hidden.add(marks.hidden_ms() / work_ms)
         heard = Mark.FIRST_SENT in marks.at_ns
         self._turns["interrupted" if marks.interrupted else "answered" if heard else "silent"] += 1
+
+    def answer_heard(self, marks: TurnMarks) -> None:
+        """See `ports.Observer`."""
+        if marks.heard_after_ms is not None:
+            self._heard.add(marks.heard_after_ms / 1e3)
+
+    def heard_disbelieved(self) -> None:
+        """See `ports.Observer`."""
+        self._n_disbelieved += 1
 
     def playout_sent(self, late_ns: int) -> None:
         """See `ports.Observer`."""
@@ -170,6 +184,14 @@ class Metrics:
         """Export how much audio waits, asking every session at every scrape."""
         self._queued_ms = queued_ms
 
+    def call_packet_sent(self, late_ns: int) -> None:
+        """A packet of the agent's voice left for the network, so much after it was due."""
+        self._packet_lateness.add(late_ns / 1e9)
+
+    def watch_calls(self, readings: Callable[[], CallReadings]) -> None:
+        """Export how calls over WebRTC fare, asking at every scrape."""
+        self._calls = readings
+
     def watch_refusals(self, refusals: Callable[[], Mapping[str, int]]) -> None:
         """Export how many were not let in, by the code that they were told."""
         self._refusals = refusals
@@ -183,6 +205,7 @@ class Metrics:
         yield from self._counts()
         yield GaugeMetricFamily("voicestack_sessions", "Sessions in progress", value=self._n_sessions)
         yield from self._queues()
+        yield from call_metrics(self._calls())
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
 
     def _queues(self) -> Iterator[Metric]:
@@ -209,8 +232,14 @@ class Metrics:
         yield requests
         for name, about, buckets in (
             ("response_seconds", "From the user's last sample to the answer's first", self._response),
+            ("heard_seconds", "From the user's last sample to the answer's first at the ear", self._heard),
             ("hidden_ratio", "Share of the work done before the end of the turn was decided", self._hidden),
             ("playout_lateness_seconds", "How long after it was due a frame left", self._lateness),
+            (
+                "call_packet_lateness_seconds",
+                "Likewise a packet of a call over WebRTC",
+                self._packet_lateness,
+            ),
             ("barge_in_seconds", "From the decision to interrupt to silence in the server", self._barge_in),
         ):
             family = HistogramMetricFamily(f"voicestack_{name}", about, labels=())
@@ -242,6 +271,11 @@ class Metrics:
         refusals = CounterMetricFamily("voicestack_refusals", "Who was not let in, by why", labels=["code"])
         for code, n in self._refusals().items():
             refusals.add_metric([code], n)
+        yield CounterMetricFamily(
+            "voicestack_heard_implausible",
+            "Answers that clients say were heard before they were sent, or in the future",
+            value=self._n_disbelieved,
+        )
         labels = ["child"]
         restarts = CounterMetricFamily(
             "voicestack_child_restarts", "Restarts of child processes", labels=labels
