@@ -21,7 +21,7 @@ from voicestack.cli.bench_server import http_get
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.bench_stats import Buckets, read_buckets
 from voicestack.cli.bench_v2v import Outcome, Plan, Turn, measure
-from voicestack.cli.client import KEY_VARIABLE, NoServer, add_server_arguments, dial_of, realtime_url
+from voicestack.cli.dialing import KEY_VARIABLE, NoServer, add_server_arguments, dial_of, realtime_url
 from voicestack.cli.waveform import BadWav
 
 _SHORT_CALIBRATION = 8

@@ -27,7 +27,8 @@ from voicestack.cli.bench_proc import cpu_s, family_of, waited_s
 from voicestack.cli.bench_server import free_port, http_get, own_server, pin, usable_cpus
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.bench_stats import Buckets, percentile, read_buckets
-from voicestack.cli.client import NoServer, session_update
+from voicestack.cli.client import session_update
+from voicestack.cli.dialing import NoServer
 
 SUMMARY = "how many sessions one core of the server carries"
 LATENESS = "voicestack_playout_lateness_seconds"

@@ -16,8 +16,9 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_speech import Line
 from voicestack.cli.bench_stats import WordErrors, poisson_starts_s, word_errors
-from voicestack.cli.client import Caller, Link, NoServer, call, dial, session_update, wait_for_answer
+from voicestack.cli.client import Caller, call, session_update, wait_for_answer
 from voicestack.cli.conversation import Reply
+from voicestack.cli.dialing import Link, NoServer, dial
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.cli.waveform import last_audible
 
