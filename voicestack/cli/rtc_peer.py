@@ -32,7 +32,7 @@ RTP_RATE_HZ = 48_000
 """Of Opus over RTP, whatever is inside (RFC 7587, section 4.1)."""
 PACKET_SAMPLES = RTP_RATE_HZ // 50
 _HEADER = struct.Struct("!BBHII")
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,9 @@ class RtcPeer:
     def _prepare(self, transceiver: RTCRtpTransceiver) -> None:
         """Take the media engine out."""
         self._transceiver = transceiver
-        connection: Any = transceiver.sender.transport.transport._connection
         if self._loopback:
-            gather = connection.get_component_candidates
-
-            async def at_home(component: int, addresses: list[str], **options: Any) -> Any:
-                return await gather(component, [_LOOPBACK], **options)
-
-            connection.get_component_candidates = at_home
+            gather_at(transceiver, LOOPBACK)
+        connection: Any = transceiver.sender.transport.transport._connection
         sender: Any = transceiver.sender
         sender.send = _nothing
         receiver: Any = transceiver.receiver
@@ -214,6 +209,20 @@ class RtcPeer:
             self.closed = True
             self._opened.set()
             self._on_closed()
+
+
+def gather_at(transceiver: RTCRtpTransceiver, address: str) -> None:
+    """Listen at this address and at no other, before candidates are gathered.
+
+    aiortc leaves 127.0.0.1 out; a machine without a network has nothing else.
+    """
+    connection: Any = transceiver.sender.transport.transport._connection
+    gather = connection.get_component_candidates
+
+    async def there(component: int, addresses: list[str], **options: Any) -> Any:
+        return await gather(component, [address], **options)
+
+    connection.get_component_candidates = there
 
 
 async def _nothing(_parameters: object) -> None:
