@@ -15,7 +15,15 @@ import orjson
 from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
-from voicestack.cli import bench_capacity, bench_idle, bench_rtc, bench_tools, bench_wer, bench_wire
+from voicestack.cli import (
+    bench_capacity,
+    bench_grid,
+    bench_idle,
+    bench_rtc,
+    bench_tools,
+    bench_wer,
+    bench_wire,
+)
 from voicestack.cli.bench_echo import Calibration, calibrate
 from voicestack.cli.bench_lanes import Lane, compare, measure_lanes, show_added, show_calibration
 from voicestack.cli.bench_report import figures, show
@@ -47,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     v2v.set_defaults(measure=run_v2v)
     others = {
         "capacity": bench_capacity,
+        "impair": bench_grid,
         "rtc-capacity": bench_rtc,
         "wer": bench_wer,
         "idle": bench_idle,

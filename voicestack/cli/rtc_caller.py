@@ -61,6 +61,7 @@ class RtcCall:
         self._unsent: Pcm = NO_AUDIO
         self._ear: Ear | None = None
         self._item: Callable[[], str] = str
+        self.after_close: Callable[[], Awaitable[None]] = _nothing
 
     def attach(self, speaker: Speaker, item: Callable[[], str]) -> None:
         """From now on what arrives is played; `item` says to which item it belongs."""
@@ -104,10 +105,15 @@ class RtcCall:
     async def close(self) -> None:
         """Hang up."""
         await self.peer.close()
+        await self.after_close()
 
     def _hear(self, packet: Heard) -> None:
         if self._ear is not None:
             self._ear.hear(packet, self._item())
+
+
+async def _nothing() -> None:
+    """Nothing is left to be done."""
 
 
 async def dial_rtc(

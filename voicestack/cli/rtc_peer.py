@@ -25,7 +25,7 @@ from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import RtpPacket
 
 from voicestack.aio.clock import Clock
-from voicestack.cli.rtc_sdp import opus_payload_type
+from voicestack.cli.rtc_sdp import in_every_section, opus_payload_type
 
 CHANNEL = "oai-events"
 RTP_RATE_HZ = 48_000
@@ -102,7 +102,7 @@ class RtcPeer:
             ValueError: it is not an answer to the offer.
         """
         self._payload_type = opus_payload_type(answer)
-        await self._pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await self._pc.setRemoteDescription(RTCSessionDescription(in_every_section(answer), "answer"))
 
     async def answer(self, offer: str) -> str:
         """Answer somebody else's offer and begin to connect.

@@ -72,6 +72,19 @@ def through(sdp: str, relay: Address) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
+def in_every_section(sdp: str) -> str:
+    """The description with the first section's candidates in all that have none.
+
+    They share one transport (BUNDLE), so this says nothing new; aiortc only reads the last section's.
+    """
+    head, *sections = re.split(r"(?m)^(?=m=)", sdp)
+    shared = [
+        line for line in (sections or [""])[0].splitlines() if line.startswith(("a=candidate:", "a=end-of-"))
+    ]
+    extra = "".join(f"{line}\r\n" for line in shared)
+    return head + "".join(one if "a=candidate:" in one else one + extra for one in sections)
+
+
 def opus_payload_type(sdp: str) -> int:
     """The payload type of Opus.
 
