@@ -76,6 +76,8 @@ class Conversation:
     on_line: Callable[[str, str], None] = lambda _who, _text: None
     server_plays: bool = False
     agent_playing: bool = False
+    _item_id: str = ""
+    _silent_ns: int = 0
     configured: bool = False
     user_speaking: bool = False
     utterances: list[Utterance] = field(default_factory=list)
@@ -115,7 +117,8 @@ class Conversation:
                 self.replies.append(Reply(_id_of(event.get("response")), at_ns))
             case "response.output_item.added":
                 if (reply := self._reply(event)) is not None:
-                    reply.item_id = _id_of(event.get("item"))
+                    reply.item_id = self._item_id = _id_of(event.get("item"))
+                    self.speaker.claim(reply.item_id, self._silent_ns)
             case "response.output_audio.delta":
                 self._play(event, at_ns)
             case "response.output_audio_transcript.delta" | "response.output_text.delta":
@@ -126,9 +129,9 @@ class Conversation:
             case "output_audio_buffer.started":
                 self.agent_playing = True
             case "output_audio_buffer.stopped":
-                self.agent_playing = False
+                self._over(at_ns)
             case "output_audio_buffer.cleared":
-                self.agent_playing = False
+                self._over(at_ns)
                 if (reply := self._reply(event)) is not None:
                     reply.cut_ms = self.speaker.played_ms(reply.item_id, at_ns)
 
@@ -143,8 +146,12 @@ class Conversation:
         return answered and last.done_ns is not None
 
     def item_playing(self) -> str:
-        """The item to which audio that comes beside the events belongs: that of the newest answer."""
-        return next((reply.item_id for reply in reversed(self.replies) if reply.item_id), "")
+        """The item to which audio that comes beside the events belongs; empty while that is not known yet."""
+        return self._item_id
+
+    def _over(self, at_ns: int) -> None:
+        """The server has played an answer; what comes now belongs to the next one, whose name comes later."""
+        self.agent_playing, self._item_id, self._silent_ns = False, "", at_ns
 
     def _reply(self, event: Event) -> Reply | None:
         wanted = event.get("response_id")

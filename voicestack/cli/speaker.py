@@ -103,12 +103,21 @@ class Speaker:
         now = self.timeline.sample_at(at_ns)
         start = max(now, self.end_sample)
         n_hole = start - self.end_sample
-        if self._pieces and self._pieces[-1].item_id == item_id and n_hole > self.tolerance_samples:
+        is_same = bool(self._pieces and item_id) and self._pieces[-1].item_id == item_id
+        if is_same and n_hole > self.tolerance_samples:
             self.n_gaps += 1
             self.gap_samples += n_hole
         self._pieces.append(Piece(item_id, start, pcm))
         if self.tap is not None:
             self.tap.push(pcm)
+
+    def claim(self, item_id: str, since_ns: int) -> None:
+        """Name what has been pushed without a name since an instant: audio can be faster than its event."""
+        since = self.timeline.sample_at(since_ns)
+        for piece in reversed(self._pieces):
+            if piece.item_id or piece.start_sample < since:
+                break
+            piece.item_id = item_id
 
     def flush(self, at_ns: int) -> int:
         """Fall silent. Returns how many queued samples will not be heard."""
