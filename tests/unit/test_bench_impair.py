@@ -131,6 +131,24 @@ def test_what_needs_no_time_goes_at_once() -> None:
     run_virtual(scenario())
 
 
+def test_a_queue_keeps_its_order_when_a_timer_is_late() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        got: list[bytes] = []
+        crossing = Crossing(Path(Impairment.of(delay_ms=10, keeps_order=True), 1), LoopClock())
+
+        def second() -> None:
+            crossing.path.impairment = Impairment.of(keeps_order=True)
+            crossing.carry(b"2", got.append)
+
+        loop.call_at(loop.time() + 0.01, second)  # at the same instant as the first's timer, and before it
+        crossing.carry(b"1", got.append)
+        await asyncio.sleep(0.1)
+        assert got == [b"1", b"2"]
+
+    run_virtual(scenario())
+
+
 def test_a_packet_that_overtakes_moves_the_timer() -> None:
     async def scenario() -> None:
         clock = LoopClock()

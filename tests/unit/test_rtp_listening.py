@@ -199,6 +199,21 @@ def test_announced_silence_ends_with_a_hole_or_after_a_second() -> None:
     assert ear.wake_at_ns is None
 
 
+def test_announced_silence_waits_for_what_a_hole_hides() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, b"\x48", 0)
+    assert ear.push(2, 2 * TICKS, plain(2), 35 * MS) == []
+    assert ear.expire(45 * MS) == []
+    assert summary(ear.push(1, TICKS, plain(1), 46 * MS))[0] == (1, 320, 46)
+
+
+def test_each_announced_silence_has_its_second() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    for n in range(3):
+        ear.push(n, n * 800 * 48, b"\x48", n * 800 * MS)
+        assert len(ear.expire((n * 800 + 799) * MS)) == 38
+
+
 def test_an_overtaken_packet_is_heard_in_its_place() -> None:
     ear = RtpEar(FakeDecoder())
     ear.push(0, 0, plain(0), 0)
@@ -332,6 +347,30 @@ def test_a_sender_that_numbers_anew_is_believed_at_the_second_packet() -> None:
     assert (buffer.figures.n_restarts, buffer.figures.n_late) == (1, 1)
 
 
+def test_strays_that_do_not_follow_each_other_are_not_believed() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0))
+    for n in (30_000, 20_000, 50_000):
+        assert buffer.push(packet(n, 20)) == []
+    assert buffer.push(packet(1, 21)) == [Played(packet(1, 21))]
+    assert (buffer.figures.n_restarts, buffer.figures.n_late) == (0, 3)
+
+
+def test_a_packet_does_for_a_timer_that_is_late() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0))
+    buffer.push(packet(2, 40))
+    assert buffer.push(packet(5, 60)) == [Lost(TICKS, packet(2, 40)), Played(packet(2, 40))]
+    assert buffer.push(packet(1, 130)) == [Lost(2 * TICKS, packet(5, 60)), Played(packet(5, 60))]
+
+
+def test_what_is_here_when_the_timer_is_late_is_not_given_up() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0))
+    buffer.push(packet(2, 40))
+    assert buffer.push(packet(1, 63)) == [Played(packet(1, 63)), Played(packet(2, 40))]
+
+
 def test_a_timestamp_that_goes_back_is_believed() -> None:
     buffer = JitterBuffer()
     buffer.push(packet(0, 0, 50_000))
@@ -356,3 +395,10 @@ def test_jitter_is_that_of_rfc_3550() -> None:
     for n in range(200):
         buffer.push(packet(n, 20 * n + (8 if n % 2 else 0)))
     assert buffer.figures.jitter_ns == pytest.approx(8 * MS, rel=0.01)
+
+
+def test_a_new_timestamp_is_not_jitter() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0, 0))
+    buffer.push(packet(1, 20, 2**31))
+    assert buffer.figures.jitter_ns == 0
