@@ -250,7 +250,12 @@ def _candidates(chosen: Iterator[Section]) -> Iterator[RemoteCandidate]:
                 continue
             foundation, component, transport, priority, host, port, kind, _ = found.groups()
             place = (host, int(port))
-            if transport.lower() == "udp" and component == "1" and 0 < place[1] < 65_536 and place not in seen:
+            if (
+                transport.lower() == "udp"
+                and component == "1"
+                and 0 < place[1] < 65_536
+                and place not in seen
+            ):
                 seen.add(place)
                 yield RemoteCandidate(foundation, 1, "udp", int(priority) & 0xFFFFFFFF, *place, kind)
 
