@@ -1,8 +1,7 @@
 """How does a call over WebRTC begin, move to another connection, and end?"""
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from voicestack.access.guard import Visitor
@@ -11,10 +10,11 @@ from voicestack.aio.scope import Scope
 from voicestack.core.errors import PeerProtocolError, TransportLost, VoiceStackError
 from voicestack.realtime.checks import SHOWN_CHARS, JsonObject
 from voicestack.realtime.protocol import RealtimeProtocol
+from voicestack.server.call_figures import CallFigures
 from voicestack.server.directory import Live
 from voicestack.server.sessions import Line, Sessions, new_id
 from voicestack.transports.link import Link
-from voicestack.transports.webrtc import CallState, CallWaits, WebRtcTransport
+from voicestack.transports.webrtc import CallWaits, WebRtcTransport
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,17 @@ class Calls:
     Args:
         sessions: Makes and keeps the conversations.
         new_link: Makes a peer connection that lives in that scope; or says why there are no calls.
+        on_sent: Told how late each packet of the agent's voice left, in nanoseconds after it was due.
+
+    Attributes:
+        figures: What they count.
     """
 
-    def __init__(self, sessions: Sessions, new_link: NewLink | Denied) -> None:
-        self._sessions, self._new_link = sessions, new_link
+    def __init__(
+        self, sessions: Sessions, new_link: NewLink | Denied, *, on_sent: Callable[[int], None]
+    ) -> None:
+        self._sessions, self._new_link, self._on_sent = sessions, new_link, on_sent
+        self.figures = CallFigures(self._in_progress)
 
     async def open(self, visitor: Visitor, query: str, offer: Offer) -> Answered | Denied:
         """Take a new call.
@@ -90,7 +97,11 @@ class Calls:
         protocol = self._sessions.protocol(query, visitor.claims, session=offer.session, owns_playout=True)
         call = self._transport(protocol)
         live = self._sessions.begin(_line(call, new_id("rtc"), visitor), protocol, visitor)
-        return await self._connect(live, call, offer, self._new_link)
+        try:
+            return await self._connect(live, call, offer, self._new_link)
+        finally:
+            if call.link is None:  # without an answer there is no call
+                call.hang_up()
 
     async def resume(self, visitor: Visitor, name: str, offer: Offer) -> Answered | Denied:
         """Go on with a call over a new connection, whether or not the old one is still there.
@@ -105,23 +116,21 @@ class Calls:
         if live is None or live.call is None or live.call.is_over:
             return _not_found(name)
         log.info("%s comes back to %s", visitor.address, live.id)
-        return await self._connect(live, live.call, offer, self._new_link)
+        answered = await self._connect(live, live.call, offer, self._new_link)
+        self.figures.n_resumed += isinstance(answered, Answered)
+        return answered
 
     async def _connect(
         self, live: Live, call: WebRtcTransport, offer: Offer, new_link: NewLink
     ) -> Answered | Denied:
         """Answer the offer; the connection belongs to the session, and a bug in it ends that and no other."""
-        is_answered = False
+        await call.listening()
+        link = new_link(live.session.scope)
+        link.on_sent = self._on_sent
         try:
-            await call.listening()
-            link = new_link(live.session.scope)
             answer = await link.answer(offer.sdp)
-            is_answered = True
         except TransportLost:
             return _not_found(live.call_id)
-        finally:
-            if not is_answered and call.link is None:
-                call.hang_up()
         call.attach(link, lambda: live.session.history)
         return _not_found(live.call_id) if call.is_over else Answered(live.call_id, answer)
 
@@ -157,23 +166,23 @@ class Calls:
         """The call that waits to be accepted, rejected or referred. No kind of call that there is waits."""
         return _not_found(name) if self._find(visitor, name) is None else NOT_RINGING
 
-    def states(self) -> Mapping[CallState, int]:
-        """How many calls are in which state."""
-        counted = Counter(live.call.state for live in self._sessions.directory if live.call is not None)
-        return {state: counted[state] for state in CallState}
+    def _in_progress(self) -> list[WebRtcTransport]:
+        return [live.call for live in self._sessions.directory if live.call is not None]
 
     def _find(self, visitor: Visitor, name: str) -> Live | None:
         return self._sessions.directory.find(visitor.principal.tenant, name)
 
     def _transport(self, protocol: RealtimeProtocol) -> WebRtcTransport:
         section = self._sessions.config.webrtc
-        return WebRtcTransport(
+        call = WebRtcTransport(
             protocol,
             tts_rate_hz=self._sessions.engines.tts.rate_hz,
             clock=self._sessions.clock,
             # A client that does not know our events does not know how to come back either.
             waits=CallWaits(section.connect_timeout_ms, section.grace_ms if protocol.extensions else 0),
         )
+        call.on_dropped = self.figures.left
+        return call
 
 
 def _line(call: WebRtcTransport, call_id: str, visitor: Visitor) -> Line:

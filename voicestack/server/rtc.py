@@ -6,6 +6,7 @@ from dataclasses import replace
 from voicestack.access.principal import Denied
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
+from voicestack.core.errors import ConfigError
 from voicestack.server.calls import NewLink
 from voicestack.server.ice import IceServers
 
@@ -16,7 +17,7 @@ OWN_NAME = "voicestack"
 
 DISABLED = Denied(404, "webrtc_disabled", "This server takes no calls over WebRTC (webrtc.enabled is false).")
 MISSING = Denied(
-    501, "webrtc_unavailable", "This server lacks the package 'aiortc', which calls over WebRTC need."
+    501, "webrtc_unavailable", "This server lacks what calls over WebRTC need: its log says what."
 )
 
 
@@ -32,11 +33,15 @@ def link_maker(config: Config, ice: IceServers, clock: Clock) -> NewLink | Denie
     if not section.enabled:
         return DISABLED
     try:
+        from voicestack.transports.opus import library_version
         from voicestack.transports.rtc_link import RtcLink
         from voicestack.transports.rtc_settings import IceServer, RtcSettings
-    except ImportError as error:
-        log.warning("no calls over WebRTC: %s", error)
+
+        codec = library_version()
+    except (ImportError, ConfigError) as error:
+        log.warning("no calls over WebRTC: %s (voicestack doctor says what to do)", error)
         return MISSING
+    log.info("calls over WebRTC with %s", codec)
     settings = RtcSettings(
         addresses=local_addresses(section.host, config.server.host),
         public_address=section.public_address,

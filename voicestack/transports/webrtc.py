@@ -62,6 +62,7 @@ class WebRtcTransport:
 
     Attributes:
         state: Whether the client is there.
+        on_dropped: Given each link that is used no more.
         has_received: Whether it has ever sent anything.
         sidebands: Who else takes part.
     """
@@ -85,6 +86,7 @@ class WebRtcTransport:
         self._over: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.state = CallState.CONNECTING
         self.has_received = False
+        self.on_dropped: Callable[[Link], None] = _ignore
         self.sidebands = Sidebands(protocol)
 
     @property
@@ -252,6 +254,7 @@ class WebRtcTransport:
         """The link is not the call's any more."""
         link, self._link, self._is_open = self._link, None, False
         if link is not None:
+            self.on_dropped(link)
             link.close(reason)
 
     def _connected(self) -> None:
@@ -285,3 +288,7 @@ class WebRtcTransport:
             self._timer = None
         if callback is not None:
             self._timer = self._clock.call_at(self._clock.now_ns() + wait_ms * 1_000_000, callback)
+
+
+def _ignore(link: Link) -> None:
+    """Nobody counts."""
