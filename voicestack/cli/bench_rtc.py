@@ -36,6 +36,7 @@ from voicestack.cli.bench_server import free_port, own_server, pin, usable_cpus
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.bench_stats import Buckets
 from voicestack.cli.client import session_update
+from voicestack.cli.dialing import NoServer
 from voicestack.cli.rtc_caller import calls_url
 from voicestack.cli.rtc_echo import rtc_echo_process
 from voicestack.cli.rtc_load import RtcHarness
@@ -53,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vad", choices=("silero", "energy"), default="silero", help="(default: %(default)s)"
     )
-    parser.add_argument("--step", type=int, default=10, help="sessions more per level (default: %(default)s)")
+    parser.add_argument("--step", type=int, default=5, help="sessions more per level (default: %(default)s)")
+    parser.add_argument(
+        "--echo-step", type=int, default=2, help="the same for the echo (default: %(default)s)"
+    )
     parser.add_argument("--max", type=int, default=120, help="most sessions (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=15.0, help="measure a level for so long (default: %(default)s)"
@@ -147,13 +151,20 @@ async def _no_account() -> Buckets:
 async def _ramp(name: str, args: argparse.Namespace, cpus: list[int], console: Console) -> list[Level]:
     lines = read_folder(args.speech)[:N_LINES]
     levels: list[Level] = []
+    steps = argparse.Namespace(**{**vars(args), "step": args.echo_step if name == ECHO else args.step})
     async with _contender(name, args, cpus[0]) as server:
         pin(0, {cpus[1]})
         harness = RtcHarness(server.address, lines, server.update, SystemClock())
         async with Scope() as scope:
             scope.start(harness.pace(), name="pace")
-            for n_sessions in numbers(args):
-                level = await measure_level(harness, n_sessions, server.pid, args, server.read_late)
+            for n_sessions in numbers(steps):
+                try:
+                    level = await measure_level(harness, n_sessions, server.pid, args, server.read_late)
+                except NoServer as full:
+                    console.print(
+                        f"{n_sessions:>4} sessions  [red]{full}[/]", highlight=False, soft_wrap=True
+                    )
+                    break
                 levels.append(level)
                 console.print(_line(level), highlight=False, soft_wrap=True)
                 if not args.levels and [keeps_pace(one) for one in levels[-2:]] == [False, False]:

@@ -139,9 +139,8 @@ async def dial_rtc(
     address = calls_url(url)
     call = RtcCall(clock or SystemClock(), loopback=urlsplit(address).hostname in _LOOPBACK)
     try:
-        answer = await post_offer(
-            address, without_candidates(await call.peer.offer()), key=key, insecure=insecure
-        )
+        offer = without_candidates(await call.peer.offer())
+        answer = await post_offer(address, offer, key=key, insecure=insecure)
         if place is not None:
             answer = through(answer, await place(first_udp_candidate(answer)))
         await call.peer.accept(answer)
@@ -165,6 +164,10 @@ async def _open(call: RtcCall, url: str) -> None:
         raise NoServer(f"No connection over UDP to {url}: the call was accepted, but no packet came through.")
 
 
+def _short(address: str) -> str:
+    return address.partition("/v1/")[0]
+
+
 async def post_offer(address: str, offer: str, *, key: str | None = None, insecure: bool = False) -> str:
     """Exchange an offer for an answer.
 
@@ -179,16 +182,18 @@ async def post_offer(address: str, offer: str, *, key: str | None = None, insecu
             answer = await http.post(address, content=offer, headers=headers, timeout=_OPEN_TIMEOUT_S)
     except httpx.ConnectError as nobody:
         if isinstance(nobody.__cause__, ssl.SSLCertVerificationError):
-            raise NoServer(f"The certificate of {address} is not trusted. Try --insecure.") from nobody
+            raise NoServer(
+                f"The certificate of {_short(address)} is not trusted. Try --insecure."
+            ) from nobody
         raise NoServer(
-            f"No voicestack server answers at {address}. Start one with: voicestack serve"
+            f"No voicestack server answers at {_short(address)}. Start one with: voicestack serve"
         ) from nobody
     except httpx.HTTPError as failed:
-        raise NoServer(f"The call to {address} failed: {failed}") from failed
+        raise NoServer(f"The call to {_short(address)} failed: {failed}") from failed
     if answer.status_code != 201:
         hint = f" It wants an API key: put one into the environment as {KEY_VARIABLE}."
         raise NoServer(
-            f"The server at {address} refuses the call: HTTP {answer.status_code}."
+            f"The server at {_short(address)} refuses the call: HTTP {answer.status_code}."
             + (hint if answer.status_code == 401 else f" {answer.text[:200]}")
         )
     return answer.text
