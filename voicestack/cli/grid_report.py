@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from voicestack.cli.bench_report import DISTURBED_MS
 from voicestack.cli.rtc_grid import BUFFER_MS
 
 BACK_TARGET_MS = 2000.0
@@ -56,9 +57,23 @@ def show_grid(console: Console, grid: Mapping[str, Mapping[str, Any]]) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    console.print(_harness(grid), highlight=False, soft_wrap=True)
     for name, one in grid.items():
         for failure in one.get("server", {}).get("failures", ()):
             console.print(f"[red]{name}: {failure}[/]")
+
+
+def _harness(grid: Mapping[str, Mapping[str, Any]]) -> str:
+    """How late the callers' own frames left, in the worst network: what is shorter than that is noise."""
+    every = [
+        one[part]["harness_late_ms"] for one in grid.values() for part in ("link", "server") if part in one
+    ]
+    late = [found for found in every if found is not None]
+    if not late:
+        return ""
+    p95_ms, p99_ms = max(one.p95 for one in late), max(one.p99 for one in late)
+    line = f"\nharness: frames sent late, in the worst network: p95 {p95_ms:.1f}, p99 {p99_ms:.1f} ms"
+    return f"[yellow]{line}: the machine was too busy[/]" if p95_ms > DISTURBED_MS else line
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

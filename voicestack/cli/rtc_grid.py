@@ -20,8 +20,8 @@ BUFFER_MS = 60.0
 """The playout buffer of a caller's client, for what it would have to conceal. Browsers adapt theirs between
 about 40 and 200 ms."""
 _N_MEDIAN = 5
-SETTLED_MS = 5.0
-"""A delay that is within so much of what it was before a burst is back at its target."""
+SETTLED_MS = 20.0
+"""A packet. A delay that is within so much of what it was before a burst is back at its target."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -21,7 +21,7 @@ from voicestack.cli.rtc_grid import FRAME_NS, Delivered
 from voicestack.cli.rtc_load import spoken_packets
 from voicestack.cli.rtc_peer import LOOPBACK, Heard, RtcPeer
 from voicestack.cli.rtc_sdp import Address, first_udp_candidate, through, without_candidates
-from voicestack.cli.speaker import FRAME_SAMPLES
+from voicestack.cli.speaker import FRAME_MS, FRAME_SAMPLES
 from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO, Pcm
 from voicestack.transports.rtc_link import RtcLink
 from voicestack.transports.rtc_settings import LinkFigures, RtcSettings
@@ -171,10 +171,11 @@ class Trial:
             record.spoken_ns.append(self._clock.now_ns())
             record.late_ms.append((record.spoken_ns[-1] - due_ns) / 1e6)
             self._peer.send_packet(packet)
-            if pcm is not None:
+            # A frame whose time is over would queue up behind the pace, and all that follow with it.
+            if pcm is not None and record.late_ms[-1] < FRAME_MS:
                 record.due_ns.append(self._clock.now_ns())
                 self._link.play(pcm)
-            elif speaking:
+            elif pcm is None and speaking:
                 self._link.rest()
             speaking = pcm is not None
         await asyncio.sleep(_LAST_WAIT_S)
