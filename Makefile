@@ -4,7 +4,7 @@ BIN := .venv/bin
 SET_UP = @command -v $(PYTHON) >/dev/null || { echo "voicestack: install Python first: apt-get install python3 python3-venv"; exit 2; }; $(PYTHON) -m voicestack.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check asyncapi openapi bench lock clean
+.PHONY: help setup run test check asyncapi openapi types web bench lock clean
 
 help: ## this list
 	@echo "voicestack: a voice agent that you run yourself"
@@ -38,6 +38,10 @@ asyncapi: ## write docs/asyncapi.json again
 openapi: ## write docs/openapi.json again
 	$(SET_UP) test
 	$(BIN)/python -m tests.support.openapi
+
+types: ## write web/widget/src/wire.ts again
+	$(SET_UP) test
+	$(BIN)/python -m tests.support.typescript
 
 bench: ## set up, then measure voice to voice
 	$(SET_UP) run
