@@ -151,10 +151,11 @@ class RealtimeDoor:
             session_id=session_id,
             model=query.get("model", [fixed])[0],
             defaults=self._settings,
+            now_ns=self._clock.now_ns,
             new_id=new_id,
             expires_at_s=unix_s() + self._config.server.session_limit_s,
             extensions=query.get("voicestack_events", ["0"])[0] == "1",
-            opening=claims.session if claims else None,
+            opening=[claims.session] if claims else [],
         )
 
     def _turn_away(
