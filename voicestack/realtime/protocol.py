@@ -84,6 +84,11 @@ class RealtimeProtocol:
         opening: Session objects that change the defaults, in order, before the client says anything: what an
             ephemeral secret was made for, say.
 
+    Attributes:
+        session_id: As given.
+        owns_playout: As given.
+        extensions: As given.
+
     Raises:
         PeerProtocolError: a value in `opening` is wrong.
     """
@@ -108,7 +113,7 @@ class RealtimeProtocol:
         self._new_id = new_id
         self._writer = Writer(new_id)
         self._announcer = Announcer(self._writer, new_id, extensions=extensions, owns_playout=owns_playout)
-        self._extensions, self._owns_playout = extensions, owns_playout
+        self.session_id, self.owns_playout, self.extensions = session_id, owns_playout, extensions
         self._now_ns, self._begun_ns = now_ns, now_ns()
         self._has_spoken = False
         self._takers: dict[str, Callable[[JsonObject, str | None], Received]] = {
@@ -153,7 +158,7 @@ class RealtimeProtocol:
         Args:
             entries: The conversation so far.
         """
-        if not self._extensions:
+        if not self.extensions:
             return self.opening()
         items = said_earlier(entries, show_transcripts=self._session.shows_transcripts)
         return [*self.opening(), self._writer.event("voicestack.conversation.resumed", items=items)]
@@ -272,7 +277,7 @@ class RealtimeProtocol:
         return _command(CancelReply(None, event_id))
 
     def _take_output_clear(self, event: JsonObject, event_id: str | None) -> Received:
-        if not self._owns_playout:
+        if not self.owns_playout:
             what = "'output_audio_buffer.clear' is for WebRTC and SIP: here the client plays the audio."
             raise PeerProtocolError(what, code="invalid_value", param="type")
         playing = self.playing

@@ -8,19 +8,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from websockets.frames import CloseCode
 
 from voicestack.access.guard import Guard
 from voicestack.access.key_file import KeysInForce
 from voicestack.access.principal import Denied
 from voicestack.aio.clock import unix_s
 from voicestack.config.schema import Config
-from voicestack.core.errors import PeerProtocolError
 from voicestack.realtime.checks import SHOWN_CHARS
+from voicestack.server.calls_api import PREFIXES, CallsApi
 from voicestack.server.client_secrets import SecretMint
-from voicestack.server.door import RealtimeDoor, new_id
 from voicestack.server.http_guard import GuardedApp
 from voicestack.server.readiness import Readiness
+from voicestack.server.sessions import Sessions, new_id
 from voicestack.server.site import BUILT, read_site, site_routes
 from voicestack.telemetry.metrics import Metrics
 
@@ -32,7 +31,8 @@ class Parts:
     """What the routes talk about."""
 
     config: Config
-    door: RealtimeDoor
+    sessions: Sessions
+    calls: CallsApi
     readiness: Readiness
     metrics: Metrics
     guard: Guard
@@ -67,7 +67,7 @@ def _open_routes(parts: Parts) -> list[Route]:
             "ready": reason is None,
             "reason": reason,
             "profile": parts.config.profile,
-            "sessions": parts.door.n_sessions,
+            "sessions": len(parts.sessions),
             "synthetic_turn_ms": None if turn is None else turn.response_ms,
             "spans": [] if turn is None else [asdict(span) for span in turn.spans()],
         }
@@ -98,26 +98,11 @@ def _figures(parts: Parts) -> list[Route]:
 
 def _api_routes(parts: Parts) -> list[Route]:
     """For whoever has a key, and only about what is theirs."""
-
-    async def hang_up(request: Request) -> Response:
-        name = request.path_params["name"]
-        live = parts.door.directory.find(request.state.visitor.principal.tenant, name)
-        if live is None:
-            denied = Denied(404, "not_found", "There is no such call.")
-            return Response(denied.body, denied.status, media_type="application/json")
-        error = PeerProtocolError("The session was ended over HTTP.", code="session_expired")
-        live.end(error, CloseCode.NORMAL_CLOSURE)
-        return Response()
-
     mint = SecretMint(parts.config, parts.keys, unix_s=unix_s, new_id=new_id)
-    return [
-        *parts.stages,
-        *(
-            Route(f"{prefix}/v1/realtime{path}", endpoint, methods=["POST"])
-            for prefix in ("", "/openai")
-            for path, endpoint in (("/client_secrets", mint.answer), ("/calls/{name}/hangup", hang_up))
-        ),
+    secrets = [
+        Route(f"{prefix}/v1/realtime/client_secrets", mint.answer, methods=["POST"]) for prefix in PREFIXES
     ]
+    return [*parts.stages, *parts.calls.routes(), *secrets]
 
 
 async def _explained(request: Request, error: Exception) -> Response:
