@@ -239,6 +239,14 @@ class Observer(Protocol):
         """A turn's ledger was closed."""
         ...
 
+    def answer_heard(self, marks: TurnMarks) -> None:
+        """The peer has said when a reply was heard first. Comes before or after its `turn_measured`."""
+        ...
+
+    def heard_disbelieved(self) -> None:
+        """The peer has said so of a reply, and it cannot be."""
+        ...
+
     def playout_sent(self, late_ns: int) -> None:
         """A frame left for the peer, so much after it was due."""
         ...

@@ -32,9 +32,17 @@ class Figures:
     flush_ns: list[int] = field(default_factory=list)
     drafts: list[bool] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+    heard_after_ms: list[float | None] = field(default_factory=list)
+    n_disbelieved: int = 0
 
     def turn_measured(self, marks: TurnMarks) -> None:
         self.turns.append(marks)
+
+    def answer_heard(self, marks: TurnMarks) -> None:
+        self.heard_after_ms.append(marks.heard_after_ms)
+
+    def heard_disbelieved(self) -> None:
+        self.n_disbelieved += 1
 
     def playout_sent(self, late_ns: int) -> None:
         self.late_ns.append(late_ns)

@@ -4,7 +4,7 @@ The package itself reads leniently (`construct`): a wrong field shows as None th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, get_args
 
@@ -17,7 +17,12 @@ from voicestack.core.settings import SessionSettings
 from voicestack.realtime.protocol import RealtimeProtocol
 from voicestack.realtime.wire import ExtensionEvent, ServerEvent
 
-EXTENSIONS = ("voicestack.turn.measured", "voicestack.user.hearing")
+EXTENSIONS = (
+    "voicestack.clock.pong",
+    "voicestack.conversation.resumed",
+    "voicestack.turn.measured",
+    "voicestack.user.hearing",
+)
 MAX_ID_CHARS = 32
 
 
@@ -83,7 +88,9 @@ def make_protocol(
     *,
     model: str = "voicestack-1",
     extensions: bool = False,
+    owns_playout: bool = False,
     numbers: Iterator[int] | None = None,
+    now_ns: Callable[[], int] = lambda: 0,
 ) -> RealtimeProtocol:
     """A protocol with numbered names, at the Unix time 1000."""
     numbers = numbers or count(1)
@@ -91,9 +98,11 @@ def make_protocol(
         session_id=SessionId("sess_1"),
         model=model,
         defaults=defaults or SessionSettings(),
+        now_ns=now_ns,
         new_id=lambda first: f"{first}_{next(numbers)}",
         expires_at_s=4_600,
         extensions=extensions,
+        owns_playout=owns_playout,
     )
 
 

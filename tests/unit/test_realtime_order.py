@@ -362,6 +362,7 @@ def test_measures_are_sent_to_those_who_asked_and_to_nobody_else() -> None:
             "first_sent": 300.0,
         },
         "response_ms": 300.0,
+        "heard_after_ms": None,
         "drafted": True,
         "interrupted": False,
     }

@@ -111,6 +111,7 @@ def _protocol_alone() -> dict[str, Any]:
             session_id=SessionId("sess_bench"),
             model="bench",
             defaults=SessionSettings(),
+            now_ns=clock.now_ns,
             new_id=lambda first: f"{first}_{next(numbers)}",
             expires_at_s=0,
         )

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
 from voicestack.config.kinds import STRICT, blame
 from voicestack.config.mcp import McpSection
+from voicestack.config.webrtc import WebRtcSection
 
 
 def check_url(url: str) -> str:
@@ -292,5 +293,6 @@ class Config(BaseModel):
     tts: TtsSection = TtsSection()
     stages: StagesSection = StagesSection()
     mcp: McpSection = McpSection()
+    webrtc: WebRtcSection = WebRtcSection()
     budget: BudgetSection = BudgetSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -82,6 +82,21 @@ class CancelReply:
     event_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MarkHeard:
+    """The first sample of this reply could be heard then.
+
+    Attributes:
+        turn: The reply.
+        at_ns: On this machine's monotonic clock: the peer has converted it.
+        error_ns: How far that may be off.
+    """
+
+    turn: TurnId
+    at_ns: int
+    error_ns: int
+
+
 Command = (
     Configure
     | CommitAudio
@@ -92,4 +107,5 @@ Command = (
     | TruncateItem
     | CreateReply
     | CancelReply
+    | MarkHeard
 )

@@ -19,6 +19,8 @@ class Mark(Enum):
     TTS_FIRST_AUDIO = "tts_first_audio"
     FIRST_SENT = "first_sent"
     """The first sample of the reply left for the peer."""
+    FIRST_HEARD = "first_heard"
+    """That sample could be heard where the peer is, by the peer's word. Many peers do not say."""
     FLUSHED = "flushed"
     """Playout went silent: the reply's end, or the flush of a barge-in."""
 
@@ -73,6 +75,11 @@ class TurnMarks:
     def response_ms(self) -> float | None:
         """What the user waited: from the last sample of speech to the first sample of the answer."""
         return self.between_ms(Mark.SPEECH_END, Mark.FIRST_SENT)
+
+    @property
+    def heard_after_ms(self) -> float | None:
+        """The same at the user's ear: to the first sample that could be heard."""
+        return self.between_ms(Mark.SPEECH_END, Mark.FIRST_HEARD)
 
     def spans(self) -> list[Span]:
         """The stages in order, for a waterfall. Empty for a turn that began without speech.

@@ -214,7 +214,17 @@ class ToolAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ReplyEnded:
-    """The reply is over, said to its end or not. `item` is what it said; None when that was nothing."""
+    """The reply is over, said to its end or not.
+
+    Attributes:
+        turn: Its name.
+        item: What it said; None when that was nothing.
+        status: How it ended.
+        reason: Why it was not said to its end.
+        error: What broke it.
+        usage: What it cost.
+        heard_ms: How much of its audio the peer has played, for an item that was cut off; None for others.
+    """
 
     turn: TurnId
     item: Item | None
@@ -222,6 +232,7 @@ class ReplyEnded:
     reason: ReplyReason | None = None
     error: VoiceStackError | None = None
     usage: Usage = Usage()
+    heard_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,14 @@ from voicestack.realtime.codes import brief_error_fields, error_fields
 from voicestack.realtime.items import wire_entry
 from voicestack.realtime.mcp_outputs import ServedOutput
 from voicestack.realtime.measured import measured_fields
+from voicestack.realtime.output_buffer import OutputBuffer
 from voicestack.realtime.responses import Response, Wish, reply_configuration
 from voicestack.realtime.session_object import SessionObject
 from voicestack.realtime.stable import StableWords
 from voicestack.realtime.writer import Writer
+
+REMEMBERED = 64
+"""Replies whose names are known, the newest. A client may still have to say when it heard one."""
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
@@ -52,13 +56,21 @@ class Announcer:
         writer: Encodes the frames.
         new_id: Makes a new name from its first part.
         extensions: Whether the client asked for `voicestack.*` events.
+        owns_playout: Whether it is the server that plays, and cuts to what was heard.
 
     Attributes:
         live: The replies that have begun and not ended.
+        turns: By the names of their responses, those and some that have ended.
+        output: Where the server plays: what it plays.
     """
 
-    def __init__(self, writer: Writer, new_id: Callable[[str], str], *, extensions: bool) -> None:
+    def __init__(
+        self, writer: Writer, new_id: Callable[[str], str], *, extensions: bool, owns_playout: bool
+    ) -> None:
         self.live: dict[TurnId, Response] = {}
+        self.turns: dict[str, TurnId] = {}
+        self.output = OutputBuffer(writer)
+        self._owns_playout = owns_playout
         self._writer = writer
         self._new_id = new_id
         self._extensions = extensions
@@ -101,8 +113,7 @@ class Announcer:
                 shown = wire_entry(item, show_transcript=session.shows_transcripts)
                 return [event("conversation.item.retrieved", item=shown)]
             case ItemTruncated(item_id, audio_end_ms):
-                place = {"item_id": item_id, "content_index": 0}
-                return [event("conversation.item.truncated", **place, audio_end_ms=audio_end_ms)]
+                return [self._truncated(item_id, audio_end_ms)]
             case Configured():
                 return [event("session.updated", session=session.wire())]
             case ReplyStarted():
@@ -224,7 +235,16 @@ class Announcer:
         for call in response.served():
             if not call.is_written:  # nobody will make it
                 self._served.pop(call.id, None)
-        return response.close(note)
+        frames = response.close(note)
+        if self._owns_playout:
+            frames += self.output.end(turn, cancelled=note.status == "cancelled")
+            if note.item is not None and note.heard_ms is not None and not response.aside:
+                frames.append(self._truncated(note.item.id, round(note.heard_ms)))
+        return frames
+
+    def _truncated(self, item_id: ItemId, audio_end_ms: int) -> bytes:
+        place = {"item_id": item_id, "content_index": 0}
+        return self._writer.event("conversation.item.truncated", **place, audio_end_ms=audio_end_ms)
 
     def _reply_started(self, note: ReplyStarted, session: SessionObject) -> list[bytes]:
         if note.turn in self.live:
@@ -234,4 +254,7 @@ class Announcer:
         configuration = reply_configuration(session, wish, note.modality, conversation_id)
         response = Response(self._writer, self._new_id("resp"), note, configuration)
         self.live[note.turn] = response
+        self.turns[response.id] = note.turn
+        if len(self.turns) > REMEMBERED:
+            del self.turns[next(iter(self.turns))]
         return response.open()

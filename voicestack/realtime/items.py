@@ -164,6 +164,11 @@ def _words(part: Any, role: Role, path: str) -> str:
     return str(words.get(field, ""))
 
 
+def wire_role(role: Role) -> str:
+    """What the API calls it."""
+    return _WIRE_ROLES[role]
+
+
 def wire_entry(entry: Entry, *, show_transcript: bool = True) -> JsonObject:
     """The entry as the client sees it. `show_transcript` as in `wire_item`."""
     match entry:
@@ -232,6 +237,6 @@ def wire_message(item_id: ItemId, role: Role, status: ItemStatus, content: list[
         "object": "realtime.item",
         "type": "message",
         "status": status,
-        "role": _WIRE_ROLES[role],
+        "role": wire_role(role),
         "content": content,
     }

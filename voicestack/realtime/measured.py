@@ -9,7 +9,7 @@ def measured_fields(turn: TurnId, marks: TurnMarks) -> JsonObject:
     """The fields of `voicestack.turn.measured`.
 
     `marks_ms` are milliseconds after SPEECH_END, or after the first mark there is when the turn began without
-    speech. `response_ms` is None when there is nothing to measure from or to.
+    speech. `response_ms` and `heard_after_ms` are None when there is nothing to measure from or to.
     """
     zero_ns = marks.at_ns.get(Mark.SPEECH_END, min(marks.at_ns.values(), default=0))
     return {
@@ -25,6 +25,7 @@ def measured_fields(turn: TurnId, marks: TurnMarks) -> JsonObject:
             for span in marks.spans()
         ],
         "response_ms": marks.response_ms,
+        "heard_after_ms": marks.heard_after_ms,
         "drafted": marks.drafted,
         "interrupted": marks.interrupted,
     }

@@ -4,7 +4,7 @@ The whole protocol of one connection without its I/O: frames and notes go in, co
 the order in which they have to be carried out and sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from voicestack.core.commands import (
@@ -18,6 +18,7 @@ from voicestack.core.commands import (
     RetrieveItem,
 )
 from voicestack.core.errors import PeerProtocolError
+from voicestack.core.history import Entry
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.notes import Note
 from voicestack.core.settings import SessionSettings
@@ -33,6 +34,7 @@ from voicestack.realtime.client_events import (
     truncation_of,
     wish_of,
 )
+from voicestack.realtime.extensions import heard_of, pong_fields, said_earlier
 from voicestack.realtime.formats import AudioFormat
 from voicestack.realtime.responses import Response
 from voicestack.realtime.session_object import SessionObject
@@ -72,35 +74,47 @@ class RealtimeProtocol:
         session_id: Shown in the session object.
         model: Likewise; any string will do.
         defaults: The settings before the client has changed any.
+        now_ns: Monotonic time; the session's clock begins with this object.
         new_id: Makes a new name of at most 32 characters from its first part, `new_id("item")` for instance.
         expires_at_s: Unix time at which the session ends, shown to the client.
         extensions: Send `voicestack.*` events too. Never by default: there are clients that stop at a type
             of event that they do not know.
-        opening: A session object that changes the defaults before the client says anything: what an
-            ephemeral secret was made for.
+        owns_playout: It is the server that plays what it says, at its own pace, and knows what was heard. The
+            client is told of that in `output_audio_buffer.*`, and is sent no audio.
+        opening: Session objects that change the defaults, in order, before the client says anything: what an
+            ephemeral secret was made for, say.
+
+    Attributes:
+        session_id: As given.
+        owns_playout: As given.
+        extensions: As given.
 
     Raises:
         PeerProtocolError: a value in `opening` is wrong.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (it is made in one place)
         self,
         *,
         session_id: SessionId,
         model: str,
         defaults: SessionSettings,
+        now_ns: Callable[[], int],
         new_id: Callable[[str], str],
         expires_at_s: int,
         extensions: bool = False,
-        opening: JsonObject | None = None,
+        owns_playout: bool = False,
+        opening: Sequence[JsonObject] = (),
     ) -> None:
         self._session = SessionObject.opening(session_id, model, defaults, expires_at_s)
-        if opening is not None:
-            self._session = self._session.patched(opening)
+        for fields in opening:
+            self._session = self._session.patched(fields)
         self._settings = self._session.settings()
         self._new_id = new_id
         self._writer = Writer(new_id)
-        self._announcer = Announcer(self._writer, new_id, extensions=extensions)
+        self._announcer = Announcer(self._writer, new_id, extensions=extensions, owns_playout=owns_playout)
+        self.session_id, self.owns_playout, self.extensions = session_id, owns_playout, extensions
+        self._now_ns, self._begun_ns = now_ns, now_ns()
         self._has_spoken = False
         self._takers: dict[str, Callable[[JsonObject, str | None], Received]] = {
             "session.update": self._take_update,
@@ -113,7 +127,11 @@ class RealtimeProtocol:
             "conversation.item.delete": lambda e, name: _command(DeleteItem(item_id_of(e), name)),
             "response.create": self._take_create,
             "response.cancel": self._take_cancel,
+            "output_audio_buffer.clear": self._take_output_clear,
         }
+        if extensions:
+            self._takers["voicestack.clock.ping"] = self._take_ping
+            self._takers["voicestack.audio.heard"] = self._take_heard
 
     @property
     def settings(self) -> SessionSettings:
@@ -133,6 +151,17 @@ class RealtimeProtocol:
     def opening(self) -> list[bytes]:
         """The frames to send before any other."""
         return [self._writer.event("session.created", session=self._session.wire())]
+
+    def resumed(self, entries: Iterable[Entry]) -> list[bytes]:
+        """The frames to send before any other over a new connection of the same session.
+
+        Args:
+            entries: The conversation so far.
+        """
+        if not self.extensions:
+            return self.opening()
+        items = said_earlier(entries, show_transcripts=self._session.shows_transcripts)
+        return [*self.opening(), self._writer.event("voicestack.conversation.resumed", items=items)]
 
     def receive(self, message: str | bytes) -> Received:
         """Take one frame from the client: str for a text frame, bytes for a binary one.
@@ -167,6 +196,33 @@ class RealtimeProtocol:
             return []
         self._has_spoken = self._has_spoken or bool(data)
         return response.say(data, text)
+
+    # --- where it is the server that plays --------------------------------------------------------------
+
+    @property
+    def playing(self) -> TurnId | None:
+        """The reply that the server plays, as the client knows it."""
+        return self._announcer.output.playing
+
+    @property
+    def plays_aside(self) -> bool:
+        """Whether that is one beside the conversation, which does not end when the user speaks."""
+        return self._announcer.output.is_aside
+
+    def begin_playing(self, turn: TurnId) -> list[bytes]:
+        """The frames that say, the first time, that the reply can be heard.
+
+        Afterwards `playing` is the reply, or the reply is not to be played: another one goes before it.
+        """
+        response = self._announcer.live.get(turn)
+        if response is None:
+            return []
+        self._has_spoken = True
+        return self._announcer.output.start(turn, response)
+
+    def silenced(self) -> list[bytes]:
+        """The frames that say that what was played is not played any further."""
+        return self._announcer.output.clear()
 
     def tell(self, note: Note) -> list[bytes]:
         """The frames that tell the client what happened, in order; none for what it does not want to know."""
@@ -220,15 +276,26 @@ class RealtimeProtocol:
         self._announcer.expect_none()
         return _command(CancelReply(None, event_id))
 
+    def _take_output_clear(self, event: JsonObject, event_id: str | None) -> Received:
+        if not self.owns_playout:
+            what = "'output_audio_buffer.clear' is for WebRTC and SIP: here the client plays the audio."
+            raise PeerProtocolError(what, code="invalid_value", param="type")
+        playing = self.playing
+        return NOTHING if playing is None else _command(CancelReply(playing, event_id))
+
+    def _take_ping(self, event: JsonObject, _: str | None) -> Received:
+        fields = pong_fields(event, self._now_ns() - self._begun_ns)
+        return Received(answers=(self._writer.event("voicestack.clock.pong", **fields),))
+
+    def _take_heard(self, event: JsonObject, _: str | None) -> Received:
+        return _command(heard_of(event, self._announcer.turns, self._begun_ns))
+
     def _in_conversation(self) -> list[Response]:
         return [response for response in self._announcer.live.values() if not response.aside]
 
     def _refuse_type(self, kind: object) -> None:
-        if kind == "output_audio_buffer.clear":
-            what = "'output_audio_buffer.clear' is for WebRTC and SIP: here the client plays the audio."
-        else:
-            known = ", ".join(f"'{name}'" for name in self._takers)
-            what = f"Invalid value: {shown(kind)}. Supported values are: {known}."
+        known = ", ".join(f"'{name}'" for name in self._takers)
+        what = f"Invalid value: {shown(kind)}. Supported values are: {known}."
         raise PeerProtocolError(what, code="invalid_value", param="type")
 
 

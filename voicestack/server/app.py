@@ -1,4 +1,4 @@
-"""What the server answers over plain HTTP: health, readiness, metrics, the stages, and a hello."""
+"""What the server answers over plain HTTP: health, readiness, metrics, the stages, and the demo page."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,35 +6,24 @@ from dataclasses import asdict, dataclass
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from websockets.frames import CloseCode
 
-from voicestack import __version__
 from voicestack.access.guard import Guard
 from voicestack.access.key_file import KeysInForce
 from voicestack.access.principal import Denied
 from voicestack.aio.clock import unix_s
 from voicestack.config.schema import Config
-from voicestack.core.errors import PeerProtocolError
 from voicestack.realtime.checks import SHOWN_CHARS
+from voicestack.server.calls_api import PREFIXES, CallsApi
 from voicestack.server.client_secrets import SecretMint
-from voicestack.server.door import RealtimeDoor, new_id
 from voicestack.server.http_guard import GuardedApp
 from voicestack.server.readiness import Readiness
+from voicestack.server.sessions import Sessions, new_id
+from voicestack.server.site import BUILT, read_site, site_routes
 from voicestack.telemetry.metrics import Metrics
 
 RETRY_AFTER_S = "1"
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>voicestack</title>
-<meta name="viewport" content="width=device-width"><style>
-body{{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem}}
-code{{background:#8882;padding:.1em .3em;border-radius:.3em}}</style>
-<h1>voicestack {version}</h1><p>The server is <b>{state}</b>, profile <b>{profile}</b>.</p>
-<p>Talk to it from a terminal: <code>.venv/bin/voicestack talk question.wav</code>,
-or point any OpenAI Realtime client at <code>{scheme}://{host}/v1/realtime</code>.</p>
-<p><a href="/metrics">metrics</a> · <a href="/readyz">readiness</a> · <a href="/v1/models">models</a></p>
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +31,8 @@ class Parts:
     """What the routes talk about."""
 
     config: Config
-    door: RealtimeDoor
+    sessions: Sessions
+    calls: CallsApi
     readiness: Readiness
     metrics: Metrics
     guard: Guard
@@ -68,21 +58,6 @@ def make_app(parts: Parts) -> GuardedApp:
 def _open_routes(parts: Parts) -> list[Route]:
     """For everybody."""
 
-    async def home(request: Request) -> Response:
-        state = parts.readiness.reason or "ready"
-        host = request.headers.get("host", f"{parts.config.server.host}:{parts.config.server.port}")
-        safe = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;"}
-        shown = "".join(safe.get(c, c) for c in host)
-        return HTMLResponse(
-            PAGE.format(
-                version=__version__,
-                state=state,
-                profile=parts.config.profile,
-                scheme="wss" if request.url.scheme == "https" else "ws",
-                host=shown,
-            )
-        )
-
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -92,7 +67,7 @@ def _open_routes(parts: Parts) -> list[Route]:
             "ready": reason is None,
             "reason": reason,
             "profile": parts.config.profile,
-            "sessions": parts.door.n_sessions,
+            "sessions": len(parts.sessions),
             "synthetic_turn_ms": None if turn is None else turn.response_ms,
             "spans": [] if turn is None else [asdict(span) for span in turn.spans()],
         }
@@ -103,7 +78,10 @@ def _open_routes(parts: Parts) -> list[Route]:
         return JSONResponse(body, status_code=503, headers={"Retry-After": RETRY_AFTER_S})
 
     health = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    return [Route("/", home), *health, *parts.documents]
+    site = site_routes(
+        read_site(BUILT), lambda: parts.readiness.reason or "ready", profile=parts.config.profile
+    )
+    return [*site, *health, *parts.documents]
 
 
 def _figures(parts: Parts) -> list[Route]:
@@ -120,26 +98,11 @@ def _figures(parts: Parts) -> list[Route]:
 
 def _api_routes(parts: Parts) -> list[Route]:
     """For whoever has a key, and only about what is theirs."""
-
-    async def hang_up(request: Request) -> Response:
-        name = request.path_params["name"]
-        live = parts.door.directory.find(request.state.visitor.principal.tenant, name)
-        if live is None:
-            denied = Denied(404, "not_found", "There is no such call.")
-            return Response(denied.body, denied.status, media_type="application/json")
-        error = PeerProtocolError("The session was ended over HTTP.", code="session_expired")
-        live.end(error, CloseCode.NORMAL_CLOSURE)
-        return Response()
-
     mint = SecretMint(parts.config, parts.keys, unix_s=unix_s, new_id=new_id)
-    return [
-        *parts.stages,
-        *(
-            Route(f"{prefix}/v1/realtime{path}", endpoint, methods=["POST"])
-            for prefix in ("", "/openai")
-            for path, endpoint in (("/client_secrets", mint.answer), ("/calls/{name}/hangup", hang_up))
-        ),
+    secrets = [
+        Route(f"{prefix}/v1/realtime/client_secrets", mint.answer, methods=["POST"]) for prefix in PREFIXES
     ]
+    return [*parts.stages, *parts.calls.routes(), *secrets]
 
 
 async def _explained(request: Request, error: Exception) -> Response:

@@ -1,8 +1,9 @@
-"""What can be said over the WebSocket? The AsyncAPI 3 document, made from the definitions in `realtime/wire`.
+"""What can be said over WebSocket and data channel? The AsyncAPI 3 document, made from `realtime/wire`.
 
 `docs/asyncapi.json` is a copy.
 """
 
+from inspect import getdoc
 from typing import Any, get_args
 
 import orjson
@@ -12,13 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from voicestack import __version__
-from voicestack.realtime.wire import ClientEvent, ExtensionEvent, ServerEvent
+from voicestack.realtime.wire import ClientEvent, ClientExtensionEvent, ExtensionEvent, ServerEvent
 
 SCHEMAS = "#/components/schemas/"
 CHANNEL = "#/channels/realtime"
 WHAT = (
     "The OpenAI Realtime API (GA): JSON text frames, one event each. Keys that are not described are ignored "
-    "when a client sends them and never sent by the server."
+    "when a client sends them and never sent by the server. Over WebRTC the data channel `oai-events` "
+    "carries the same but `response.output_audio.delta`: there the audio is the call's."
 )
 
 
@@ -40,18 +42,12 @@ def document_text() -> bytes:
 
 def document() -> dict[str, Any]:
     """The AsyncAPI document."""
-    events = [*get_args(ClientEvent), *get_args(ServerEvent), *get_args(ExtensionEvent)]
+    unions = (ClientEvent, ClientExtensionEvent, ServerEvent, ExtensionEvent)
+    events = [event for union in unions for event in get_args(union)]
     _, schemas = TypeAdapter.json_schemas(
         [(event, "validation", TypeAdapter(event)) for event in events], ref_template=SCHEMAS + "{model}"
     )
-    messages = {
-        _key(event): {
-            "name": _kind(event),
-            "summary": event.__doc__,
-            "payload": {"$ref": SCHEMAS + event.__name__},
-        }
-        for event in events
-    }
+    messages = {_key(event): _message(event) for event in events}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "voicestack", "version": __version__, "description": WHAT},
@@ -65,6 +61,9 @@ def document() -> dict[str, Any]:
         },
         "operations": {
             "listen": _operation("receive", "What a client may send.", get_args(ClientEvent)),
+            "listenFurther": _operation(
+                "receive", "With `voicestack_events=1` only.", get_args(ClientExtensionEvent)
+            ),
             "tell": _operation("send", "What any client may receive.", get_args(ServerEvent)),
             "tellMore": _operation("send", "With `voicestack_events=1` only.", get_args(ExtensionEvent)),
         },
@@ -83,6 +82,16 @@ _QUERY = {
         "voicestack_events": {"enum": ["0", "1"], "default": "0", "description": "Send our own events too."},
     },
 }
+
+
+def _message(event: Any) -> dict[str, Any]:
+    summary, _, more = (getdoc(event) or "").partition("\n\n")
+    message = {
+        "name": _kind(event),
+        "summary": summary,
+        "payload": {"$ref": SCHEMAS + event.__name__},
+    }
+    return {**message, "description": more} if more else message
 
 
 def _operation(action: str, summary: str, events: tuple[Any, ...]) -> dict[str, Any]:

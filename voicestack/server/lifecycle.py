@@ -25,9 +25,14 @@ from voicestack.core.marks import TurnMarks
 from voicestack.server.app import Parts, make_app
 from voicestack.server.assembly import Supervised, assemble, tuning_of
 from voicestack.server.asyncapi import asyncapi_route
+from voicestack.server.calls import Calls
+from voicestack.server.calls_api import CallsApi
 from voicestack.server.door import RealtimeDoor
+from voicestack.server.ice import IceServers
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
+from voicestack.server.rtc import link_maker
+from voicestack.server.sessions import Sessions
 from voicestack.server.stages.routes import stage_routes
 from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import ChildReadings, Metrics
@@ -74,13 +79,13 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     )
 
     def admits() -> Overloaded | None:
-        return _full(readiness, door.n_sessions, config.server.max_sessions)
+        return _full(readiness, len(sessions), config.server.max_sessions)
 
     async with AsyncExitStack() as last, Scope() as scope:
         last.push_async_callback(assembly.close)
         for part in assembly.supervised:
             scope.start(part.run(), name=part.name)
-        door = RealtimeDoor(
+        sessions = Sessions(
             config,
             assembly.engines,
             guard=guard,
@@ -89,7 +94,9 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             metrics=metrics,
             admits=admits,
         )
-        metrics.watch_queues(door.queued_ms)
+        metrics.watch_queues(sessions.queued_ms)
+        ice = IceServers(config.webrtc, unix_s)
+        calls = Calls(sessions, link_maker(config, ice, clock, scope))
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
         stages = stage_routes(
@@ -98,11 +105,23 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             clock=clock,
             metrics=metrics,
             admits=admits,
-            in_calls=lambda: door.n_sessions > 0,
+            in_calls=lambda: len(sessions) > 0,
         )
         documents = [openapi_route(), asyncapi_route()]
-        app = make_app(Parts(config, door, readiness, metrics, guard, keys, stages, documents))
-        server = WebServer(config, app, door, clock, tls)
+        app = make_app(
+            Parts(
+                config,
+                sessions,
+                CallsApi(calls, ice),
+                readiness,
+                metrics,
+                guard,
+                keys,
+                stages,
+                documents,
+            )
+        )
+        server = WebServer(config, app, RealtimeDoor(sessions), clock, tls)
         stop = _stop_on_signals(server)
 
         def ready(turn: TurnMarks) -> None:
@@ -110,7 +129,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             on_ready(Running(server.port, turn, stop))
 
         scope.start(readiness.run(ready), name="readiness")
-        scope.start(_look_after(keys, tls, door), name="keys")
+        scope.start(_look_after(keys, tls, sessions), name="keys")
         await server.serve()
     log.info("stopped")
 
@@ -130,12 +149,12 @@ def keys_file_of(config: Config) -> KeyFile:
     return KeyFile(Path(named).expanduser() if named else default_path(os.environ))
 
 
-async def _look_after(keys: KeysInForce, tls: Tls | None, door: RealtimeDoor) -> None:
+async def _look_after(keys: KeysInForce, tls: Tls | None, sessions: Sessions) -> None:
     """Follow the files."""
     while True:
         await asyncio.sleep(LOOK_S)
         if keys.refresh():
-            door.end_unwelcome()
+            sessions.end_unwelcome()
         if tls is not None:
             tls.refresh()
 

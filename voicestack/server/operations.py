@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from voicestack.core.marks import Span
+from voicestack.server.site import TYPES
 from voicestack.server.stages.errors import STATUSES
 from voicestack.server.stages.wire import (
     AudioDelta,
@@ -69,6 +70,28 @@ class ClientSecret(BaseModel):
     session: dict[str, Any]
 
 
+class IceServer(BaseModel):
+    """As in `iceServers` of a browser's RTCPeerConnection."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class IceServerList(BaseModel):
+    """What a browser needs to find its way to the server, and how long the logins count."""
+
+    ice_servers: list[IceServer]
+    ttl_s: int
+
+
+class CallForm(BaseModel):
+    """An offer, with the session that it is for."""
+
+    sdp: str
+    session: dict[str, Any] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One way in which a route answers.
@@ -125,12 +148,79 @@ _HANG_UP = Operation(
     "hangUp",
     "End a conversation",
     {200: Answer("It has ended")},
-    about="By its session's name.",
+    about="By the name of its session, or of its call.",
     errors=(404,),
 )
+_SDP: Mapping[str, Schema] = {"application/sdp": PLAIN}
+_OPEN_CALL = Operation(
+    "openCall",
+    "Talk: the OpenAI Realtime API over WebRTC",
+    {
+        201: Answer(
+            "The SDP answer, with all candidates", _SDP, {"Location": "The call; its name is the last part."}
+        )
+    },
+    about="The client makes the data channel `oai-events`; `/asyncapi.json` describes the events on it.",
+    request={**_SDP, "multipart/form-data": CallForm},
+    query={
+        "model": "Any name; it is repeated in the session object.",
+        "resume": "The name of a call to go on with over this connection, running or just broken.",
+        "voicestack_events": "1 asks for events beyond the Realtime API, and for time to come back "
+        "(`webrtc.grace_ms`) when the connection breaks.",
+    },
+    errors=(400, 404, 408, 413, 415, 501, 503),
+)
+_MOVE_CALL = Operation(
+    "moveCall",
+    "Keep a call's connection after a change of network (ICE restart)",
+    {200: Answer("The SDP answer", _SDP)},
+    request={**_SDP, "multipart/form-data": CallForm},
+    errors=(400, 404, 408, 409, 413, 415),
+)
+_ICE_SERVERS = Operation(
+    "iceServers",
+    "STUN and TURN servers, with a login of one's own",
+    {200: Answer("They", {JSON: IceServerList})},
+)
+
+
+def _ringing(name: str, summary: str) -> Operation:
+    return Operation(
+        name,
+        summary,
+        {200: Answer("Done")},
+        about="409 `call_not_ringing` for a call that does not wait; calls over WebRTC never do.",
+        errors=(404, 409),
+    )
+
+
+_CALLS = {
+    ("POST", "/calls"): _OPEN_CALL,
+    ("PATCH", "/calls/{name}"): _MOVE_CALL,
+    ("POST", "/calls/{name}/hangup"): _HANG_UP,
+    ("POST", "/calls/{name}/accept"): _ringing("acceptCall", "Take a call that waits"),
+    ("POST", "/calls/{name}/reject"): _ringing("rejectCall", "Refuse a call that waits"),
+    ("POST", "/calls/{name}/refer"): _ringing("referCall", "Send a call on to somebody else"),
+    ("GET", "/ice_servers"): _ICE_SERVERS,
+    ("POST", "/client_secrets"): _CLIENT_SECRET,
+}
+"""Below /v1/realtime, where OpenAI has them, and below /openai/v1/realtime, where Azure has them."""
+
+_UNCHANGED = Answer("It is the one that the browser has")
+
+
+def _file(name: str, summary: str) -> Operation:
+    kinds = dict.fromkeys(sorted({kind.partition(";")[0] for kind in TYPES.values()}), BYTES)
+    answers = {200: Answer("The file", kinds), 304: _UNCHANGED, 404: Answer("There is none", {TEXT: PLAIN})}
+    return Operation(name, summary, answers)
+
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("GET", "/"): Operation("home", "A page that says hello", {200: Answer("The page", {HTML: PLAIN})}),
+    ("GET", "/"): Operation(
+        "home", "The page to talk from", {200: Answer("The page", {HTML: PLAIN}), 304: _UNCHANGED}
+    ),
+    ("GET", "/demo/{path}"): _file("pageFile", "A file of that page"),
+    ("GET", "/widget/{path}"): _file("widgetFile", "A file of the widget, for pages of any site"),
     ("GET", "/healthz"): Operation(
         "health", "Whether the process answers", {200: Answer("It does", {TEXT: PLAIN})}
     ),
@@ -199,14 +289,15 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "the server is full, the connection is closed with 1013.",
         query={
             "model": "Any name; it is repeated in the session object.",
-            "call_id": "Join a running call as a sideband, by its session's name.",
+            "call_id": "Join a running call as a sideband, by its session's or its call's name.",
             "voicestack_events": "1 asks for events beyond the Realtime API.",
         },
     ),
-    ("POST", "/v1/realtime/client_secrets"): _CLIENT_SECRET,
-    ("POST", "/openai/v1/realtime/client_secrets"): replace(_CLIENT_SECRET, name="createClientSecretAzure"),
-    ("POST", "/v1/realtime/calls/{name}/hangup"): _HANG_UP,
-    ("POST", "/openai/v1/realtime/calls/{name}/hangup"): replace(_HANG_UP, name="hangUpAzure"),
+    **{(method, f"/v1/realtime{path}"): operation for (method, path), operation in _CALLS.items()},
+    **{
+        (method, f"/openai/v1/realtime{path}"): replace(operation, name=f"{operation.name}Azure")
+        for (method, path), operation in _CALLS.items()
+    },
 }
 """By method and path, parameters without their converters."""
 

@@ -149,6 +149,12 @@ class Unobserved:
     def turn_measured(self, marks: TurnMarks) -> None:
         """See `ports.Observer`."""
 
+    def answer_heard(self, marks: TurnMarks) -> None:
+        """See `ports.Observer`."""
+
+    def heard_disbelieved(self) -> None:
+        """See `ports.Observer`."""
+
     def playout_sent(self, late_ns: int) -> None:
         """See `ports.Observer`."""
 

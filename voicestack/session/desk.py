@@ -11,6 +11,7 @@ from voicestack.core.commands import (
     Configure,
     CreateReply,
     DeleteItem,
+    MarkHeard,
     RetrieveItem,
     TruncateItem,
 )
@@ -68,6 +69,8 @@ def obey(session: "Session", command: Command) -> None:
         case CancelReply(turn=turn):
             if turn is not None or not (session.dictations.forget() or session.served.forget()):
                 session.cancel_reply(turn)
+        case MarkHeard():
+            session.ledger.acknowledge(command)
 
 
 def _commit(session: "Session") -> None:

@@ -154,9 +154,10 @@ class Minutes:
 
     def agent_stopped(self, live: LiveReply, heard_ms: float, reason: ReplyReason) -> None:
         """The reply was cut off; only what was heard stays."""
-        if live.modality == "audio" and live.item_id in self._history:
+        is_cut = live.modality == "audio" and live.item_id in self._history
+        if is_cut:
             self._history.cut(live.item_id, heard_ms)
-        self._end(live, "cancelled", reason)
+        self._end(live, "cancelled", reason, heard_ms if is_cut else None)
 
     def agent_said(self, live: LiveReply) -> None:
         """The reply, or the apology in its place, was played to its end."""
@@ -167,7 +168,13 @@ class Minutes:
         else:
             self._end(live, "completed", None)
 
-    def _end(self, live: LiveReply, status: ReplyStatus, reason: ReplyReason | None) -> None:
+    def _end(
+        self,
+        live: LiveReply,
+        status: ReplyStatus,
+        reason: ReplyReason | None,
+        heard_ms: float | None = None,
+    ) -> None:
         for index, call in live.calls.items():
             if call.status == "in_progress":
                 self._end_call(live, index, "incomplete")
@@ -183,7 +190,7 @@ class Minutes:
             output_tokens=usage.output_tokens or live.outcome.n_deltas,
             output_audio_ms=round(self._history.spoken_ms(live.item_id) or 0.0),
         )
-        self._tell(ReplyEnded(live.turn, item, status, reason, live.error, usage))
+        self._tell(ReplyEnded(live.turn, item, status, reason, live.error, usage, heard_ms))
 
     def _item_of(self, utterance: UtteranceId) -> ItemId:
         if utterance not in self._items:

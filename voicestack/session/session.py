@@ -67,7 +67,7 @@ class Session:
         self._clock, self._observer, self._recorder = clock, observer, recorder
         self._state = State()
         self._policy = tuning.policy
-        self._ledger = Ledger()
+        self.ledger = Ledger(clock, observer)
         self._mouth = Mouth(
             engines.llm,
             engines.tts,
@@ -147,13 +147,13 @@ class Session:
             case events.SpeechStarted(utterance=utterance):
                 self._minutes.user_started(utterance, sample)
             case events.SpeechPaused(speech_end_ns=end_ns):
-                self._ledger.hear(Mark.SPEECH_END, end_ns)
+                self.ledger.hear(Mark.SPEECH_END, end_ns)
             case events.SpeechEnded(at_ns=now_ns, utterance=utterance, speech_end_ns=end_ns):
-                self._ledger.hear(Mark.SPEECH_END, end_ns)
-                self._ledger.hear(Mark.ENDPOINT, now_ns)
+                self.ledger.hear(Mark.SPEECH_END, end_ns)
+                self.ledger.hear(Mark.ENDPOINT, now_ns)
                 self._minutes.user_stopped(utterance, sample)
             case events.WordsHeard(at_ns=now_ns, utterance=utterance, text=text):
-                self._ledger.hear(Mark.ASR_FINAL, now_ns)
+                self.ledger.hear(Mark.ASR_FINAL, now_ns)
                 self._minutes.user_said(utterance, text, sample)
         self._feed(event)
 
@@ -250,14 +250,14 @@ class Session:
         entries, unfinished = self._brief.entries(options), words if draft else ""
         live = self._brief.reply(turn, self.settings, options, entries, unfinished, draft=draft)
         self._primer.cancel()
-        self._ledger.begin(turn, draft=draft)
+        self.ledger.begin(turn, draft=draft)
         self._mouth.start(live)
         if not draft:
             self._commit(live)
 
     def _commit(self, live: LiveReply) -> None:
         """The reply becomes part of the conversation and may be heard."""
-        self._ledger.commit(live.turn)
+        self.ledger.commit(live.turn)
         self._minutes.agent_started(live)
         self._mouth.open(live)
         early, live.early_calls = live.early_calls, []
@@ -279,7 +279,7 @@ class Session:
             self._transport.flush()
         if reason == "discarded":
             self._observer.draft_ended(won=False)
-            self._ledger.discard(live.turn)
+            self.ledger.discard(live.turn)
             return
         if reason == "turn_detected":
             self._observer.barge_in(self._clock.now_ns() - decided_ns)
@@ -288,7 +288,7 @@ class Session:
         self._measure(live, interrupted=reason == "turn_detected")
 
     def _measure(self, live: LiveReply, *, interrupted: bool) -> None:
-        marks = self._ledger.close(live.turn, self._clock.now_ns(), interrupted=interrupted)
+        marks = self.ledger.close(live.turn, self._clock.now_ns(), interrupted=interrupted)
         self._observer.turn_measured(marks)
         self.tell(TurnMeasured(live.turn, marks))
 
@@ -339,7 +339,7 @@ class Session:
         self._feed(events.ReplyFailed(self._clock.now_ns(), live.turn, error.retryable))
 
     def _stamp(self, turn: TurnId, mark: Mark) -> None:
-        self._ledger.stamp(turn, mark, self._clock.now_ns())
+        self.ledger.stamp(turn, mark, self._clock.now_ns())
 
     def prime(self, unfinished: str = "") -> None:
         """Let the LLM read what is known of its next prompt, unless it is busy with a reply."""

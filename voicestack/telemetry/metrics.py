@@ -104,6 +104,8 @@ class Metrics:
         self._about = {"version": version, "profile": profile, "python": python_version()}
         self._stages = {stage: Buckets(STAGE_EDGES_S) for stage in STAGES}
         self._response = Buckets(RESPONSE_EDGES_S)
+        self._heard = Buckets(RESPONSE_EDGES_S)
+        self._n_disbelieved = 0
         self._hidden = Buckets(RATIO_EDGES)
         self._lateness = Buckets(LATENESS_EDGES_S)
         self._barge_in = Buckets(BARGE_IN_EDGES_S)
@@ -131,6 +133,15 @@ class Metrics:
             self._hidden.add(marks.hidden_ms() / work_ms)
         heard = Mark.FIRST_SENT in marks.at_ns
         self._turns["interrupted" if marks.interrupted else "answered" if heard else "silent"] += 1
+
+    def answer_heard(self, marks: TurnMarks) -> None:
+        """See `ports.Observer`."""
+        if marks.heard_after_ms is not None:
+            self._heard.add(marks.heard_after_ms / 1e3)
+
+    def heard_disbelieved(self) -> None:
+        """See `ports.Observer`."""
+        self._n_disbelieved += 1
 
     def playout_sent(self, late_ns: int) -> None:
         """See `ports.Observer`."""
@@ -209,6 +220,7 @@ class Metrics:
         yield requests
         for name, about, buckets in (
             ("response_seconds", "From the user's last sample to the answer's first", self._response),
+            ("heard_seconds", "From the user's last sample to the answer's first at the ear", self._heard),
             ("hidden_ratio", "Share of the work done before the end of the turn was decided", self._hidden),
             ("playout_lateness_seconds", "How long after it was due a frame left", self._lateness),
             ("barge_in_seconds", "From the decision to interrupt to silence in the server", self._barge_in),
@@ -242,6 +254,11 @@ class Metrics:
         refusals = CounterMetricFamily("voicestack_refusals", "Who was not let in, by why", labels=["code"])
         for code, n in self._refusals().items():
             refusals.add_metric([code], n)
+        yield CounterMetricFamily(
+            "voicestack_heard_implausible",
+            "Answers that clients say were heard before they were sent, or in the future",
+            value=self._n_disbelieved,
+        )
         labels = ["child"]
         restarts = CounterMetricFamily(
             "voicestack_child_restarts", "Restarts of child processes", labels=labels

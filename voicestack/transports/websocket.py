@@ -9,19 +9,18 @@ from websockets.frames import CloseCode
 from voicestack.aio.clock import Clock, Timer
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, SpokenFrame
 from voicestack.core.commands import Command
-from voicestack.core.errors import PeerProtocolError, TransportLost
+from voicestack.core.errors import TransportLost
 from voicestack.core.g711 import encode_a_law, encode_mu_law
 from voicestack.core.ids import TurnId
 from voicestack.core.notes import Note, Problem, ReplyEnded
 from voicestack.core.resample import Resampler
 from voicestack.realtime.formats import AudioFormat, samples_of
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
-from voicestack.transports.ws_peer import WebSocketPeer
+from voicestack.transports.sidebands import Sidebands
+from voicestack.transports.ws_peer import WebSocketPeer, ignore_message
 
 BITE_MS = 500
 """Audio that is dealt with in one turn of the event loop. A client may append minutes at once."""
-
-AUDIO_FRAME = b'{"type":"response.output_audio.delta"'
 
 ORDERLY = {
     None: False,
@@ -32,7 +31,11 @@ ORDERLY = {
 
 
 class RealtimeTransport:
-    """Satisfies `ports.TransportSession` for one `WebSocketPeer`."""
+    """Satisfies `ports.TransportSession` for one `WebSocketPeer`.
+
+    Attributes:
+        sidebands: Who else takes part.
+    """
 
     def __init__(
         self, peer: WebSocketPeer, protocol: RealtimeProtocol, *, tts_rate_hz: int, clock: Clock
@@ -47,14 +50,14 @@ class RealtimeTransport:
         self._timer: Timer | None = None
         self._closed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._early: list[str | bytes] = []
-        self._sidebands: list[WebSocketPeer] = []
-        self._asking: WebSocketPeer | None = None  # the sideband whose event is being dealt with
+        self.sidebands = Sidebands(protocol)
         peer.on_message = self._on_early
         peer.on_closed = self._on_closed
 
     async def run(self, on_received: Callable[[AudioFrame | Command], None]) -> None:
         """See `ports.TransportSession`."""
         self._sink = on_received
+        self.sidebands.open(on_received)
         self._send(self._protocol.opening())
         self._peer.on_message = self._on_message
         for message in self._early:
@@ -63,10 +66,8 @@ class RealtimeTransport:
         try:
             code = await self._closed
         finally:
-            self._peer.on_message = _ignore
-            for sideband in list(self._sidebands):
-                sideband.on_message = _ignore
-                sideband.close(CloseCode.NORMAL_CLOSURE, "The call is over.")
+            self._peer.on_message = ignore_message
+            self.sidebands.close()
             if self._timer is not None:
                 self._timer.cancel()
         if code not in ORDERLY:
@@ -78,10 +79,9 @@ class RealtimeTransport:
             lips = self._lips.pop(note.turn, None)
             if lips is not None and note.status == "completed":
                 self._send(self._protocol.audio(note.turn, lips.rest(), ""))
-        if isinstance(note, Problem) and self._asking is not None:
-            self._asking.send(self._protocol.tell(note))
-        else:
-            self._send(self._protocol.tell(note))
+        frames = self._protocol.tell(note)
+        if not (isinstance(note, Problem) and self.sidebands.blame(frames)):
+            self._send(frames)
 
     def play(self, turn: TurnId, frame: SpokenFrame) -> None:
         """See `ports.TransportSession`."""
@@ -96,39 +96,9 @@ class RealtimeTransport:
     def flush(self) -> None:
         """The client owns its buffer: `speech_started` or `response.done` tells it to drop it."""
 
-    def join(self, sideband: WebSocketPeer) -> None:
-        """Let another connection hear the events of this call, but not its audio, and ask for things too.
-
-        Audio is what the call itself carries: the sideband's is refused.
-        """
-        self._sidebands.append(sideband)
-        sideband.on_message = lambda message: self._on_sideband(sideband, message)
-        sideband.on_closed = lambda code: self._sidebands.remove(sideband)
-        sideband.send(self._protocol.opening())
-
-    def _on_sideband(self, sideband: WebSocketPeer, message: str | bytes) -> None:
-        received = self._protocol.receive(message)
-        sideband.send(list(received.answers))
-        self._asking = sideband
-        try:
-            for command in received.commands:
-                if isinstance(command, InputAudio):
-                    refusal = PeerProtocolError(
-                        "A call's audio comes from the call.", code="invalid_value", param="type"
-                    )
-                    sideband.send(self._protocol.tell(Problem(refusal)))
-                elif self._sink is not None:
-                    self._sink(command)
-        finally:
-            self._asking = None
-
     def _send(self, frames: list[bytes]) -> None:
-        """To the call, and, without the audio, to whoever listens in."""
         self._peer.send(frames)
-        if self._sidebands:
-            heard = [frame for frame in frames if not frame.startswith(AUDIO_FRAME)]
-            for sideband in list(self._sidebands):
-                sideband.send(heard)
+        self.sidebands.hear(frames)
 
     def _on_early(self, message: str | bytes) -> None:
         self._early.append(message)
@@ -217,7 +187,3 @@ class _Lips:
                 return encode_mu_law(pcm).tobytes()
             case "pcma":
                 return encode_a_law(pcm).tobytes()
-
-
-def _ignore(message: str | bytes) -> None:
-    """The session is over."""

@@ -3,7 +3,14 @@
 `realtime/session_fields.py` and its like decide what is taken; this says what that comes to.
 """
 
-from voicestack.realtime.wire import client_events, mcp_events, reply_events, session_events
+from voicestack.realtime.wire import (
+    call_events,
+    client_events,
+    extension_events,
+    mcp_events,
+    reply_events,
+    session_events,
+)
 
 ClientEvent = (
     client_events.SessionUpdate
@@ -16,6 +23,7 @@ ClientEvent = (
     | client_events.ItemTruncate
     | client_events.ResponseCreate
     | client_events.ResponseCancel
+    | call_events.OutputAudioClear
 )
 """What a client may send."""
 
@@ -51,6 +59,9 @@ ServerEvent = (
     | reply_events.ArgumentsDelta
     | reply_events.ArgumentsDone
     | reply_events.RateLimitsUpdated
+    | call_events.OutputAudioStarted
+    | call_events.OutputAudioStopped
+    | call_events.OutputAudioCleared
     | mcp_events.McpListToolsInProgress
     | mcp_events.McpListToolsCompleted
     | mcp_events.McpListToolsFailed
@@ -62,5 +73,13 @@ ServerEvent = (
 )
 """What any client may receive."""
 
-ExtensionEvent = reply_events.TurnMeasured | reply_events.UserHearing
-"""What a client receives that connects with `?voicestack_events=1`."""
+ClientExtensionEvent = extension_events.ClockPing | extension_events.AudioHeard
+"""What a client may send besides that connects with `?voicestack_events=1`."""
+
+ExtensionEvent = (
+    extension_events.ClockPong
+    | extension_events.TurnMeasured
+    | extension_events.UserHearing
+    | extension_events.ConversationResumed
+)
+"""What such a client receives besides."""

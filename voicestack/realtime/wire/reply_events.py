@@ -1,4 +1,4 @@
-"""What the server says of its replies; and `voicestack.*`, for clients that asked for it."""
+"""What the server says of its replies."""
 
 from typing import Literal
 
@@ -169,34 +169,3 @@ class RateLimitsUpdated(TypedDict):
     type: Literal["rate_limits.updated"]
     event_id: str
     rate_limits: list[RateLimit]
-
-
-class Span(TypedDict):
-    """One stage of a turn, ms after the end of speech; `hidden_ms` of it cost the user nothing."""
-
-    stage: str
-    start_ms: float
-    end_ms: float
-    hidden_ms: float
-
-
-class TurnMeasured(TypedDict):
-    """Where the time of a turn went."""
-
-    type: Literal["voicestack.turn.measured"]
-    event_id: str
-    turn: int
-    marks_ms: dict[str, float]
-    spans: list[Span]
-    response_ms: float | None
-    drafted: bool
-    interrupted: bool
-
-
-class UserHearing(TypedDict):
-    """What the utterance sounds like so far. May still change."""
-
-    type: Literal["voicestack.user.hearing"]
-    event_id: str
-    item_id: str
-    text: str

@@ -89,6 +89,15 @@ export interface AudioDone {
   content_index: number;
 }
 
+/** When the first sample of that response could be heard at the client. `heard_ms` is on the clock of `voicestack.clock.pong`: the client has added the offset of the ping with the shortest round trip, of which `error_ms` is half. */
+export interface AudioHeard {
+  type: "voicestack.audio.heard";
+  event_id?: string;
+  response_id: string;
+  heard_ms: number;
+  error_ms: number;
+}
+
 /** What the client sends, and how it is heard. Turn detection null: the client commits by itself. */
 export interface AudioInput {
   format: PcmFormat | G711Format;
@@ -145,6 +154,21 @@ export interface CachedTokens {
   image_tokens: number;
 }
 
+/** What time is it there? Answered at once. `client_ms` comes back as it is. */
+export interface ClockPing {
+  type: "voicestack.clock.ping";
+  event_id?: string;
+  client_ms: number;
+}
+
+/** The answer to a ping; `server_ms` are milliseconds since the session began, monotonic. */
+export interface ClockPong {
+  type: "voicestack.clock.pong";
+  event_id: string;
+  client_ms: number;
+  server_ms: number;
+}
+
 /** The server refused the call (JSON-RPC's code), or could not be talked to (HTTP's). */
 export interface CodedError {
   type: "protocol_error" | "http_error";
@@ -172,6 +196,13 @@ export interface ContentPartDone {
   output_index: number;
   content_index: number;
   part: AudioPart | TextPart;
+}
+
+/** A call goes on over a new connection: what was said in it, oldest first. Follows `session.created`. */
+export interface ConversationResumed {
+  type: "voicestack.conversation.resumed";
+  event_id: string;
+  items: SaidEarlier[];
 }
 
 /** Audio that was transcribed. */
@@ -557,6 +588,33 @@ export interface OutputAudio {
   transcript: string;
 }
 
+/** Be silent at once. Of what is being said only the heard part stays. A WebSocket's client is refused. */
+export interface OutputAudioClear {
+  type: "output_audio_buffer.clear";
+  event_id?: string;
+}
+
+/** The reply is not played any further. Not over WebSocket. */
+export interface OutputAudioCleared {
+  type: "output_audio_buffer.cleared";
+  event_id: string;
+  response_id: string;
+}
+
+/** The reply begins to be played. Not over WebSocket. */
+export interface OutputAudioStarted {
+  type: "output_audio_buffer.started";
+  event_id: string;
+  response_id: string;
+}
+
+/** The reply has been played to its end. Not over WebSocket. */
+export interface OutputAudioStopped {
+  type: "output_audio_buffer.stopped";
+  event_id: string;
+  response_id: string;
+}
+
 /** A reply puts out something more. */
 export interface OutputItemAdded {
   type: "response.output_item.added";
@@ -688,6 +746,13 @@ export interface RetentionRatio {
   type: "retention_ratio";
   retention_ratio: number;
   token_limits?: TokenLimits;
+}
+
+/** A message of the conversation, as it was heard. */
+export interface SaidEarlier {
+  id: string;
+  role: "system" | "user" | "assistant";
+  text: string;
 }
 
 /** A turn ends sooner or later, by how patient the agent is meant to be. */
@@ -950,7 +1015,7 @@ export interface TranscriptionSession {
   audio: InputOnly;
 }
 
-/** Where the time of a turn went. */
+/** Where the time of a turn went. `response_ms` is until the answer left, `heard_after_ms` until it was heard, by the client's word: null where it has not said so in time. */
 export interface TurnMeasured {
   type: "voicestack.turn.measured";
   event_id: string;
@@ -958,6 +1023,7 @@ export interface TurnMeasured {
   marks_ms: Record<string, number>;
   spans: Span[];
   response_ms: number | null;
+  heard_after_ms: number | null;
   drafted: boolean;
   interrupted: boolean;
 }
@@ -1001,7 +1067,10 @@ export type ClientEvent =
   | ItemDelete
   | ItemTruncate
   | ResponseCreate
-  | ResponseCancel;
+  | ResponseCancel
+  | OutputAudioClear
+  | ClockPing
+  | AudioHeard;
 
 /** What a client may receive. */
 export type ServerEvent =
@@ -1036,6 +1105,9 @@ export type ServerEvent =
   | ArgumentsDelta
   | ArgumentsDone
   | RateLimitsUpdated
+  | OutputAudioStarted
+  | OutputAudioStopped
+  | OutputAudioCleared
   | McpListToolsInProgress
   | McpListToolsCompleted
   | McpListToolsFailed
@@ -1044,5 +1116,7 @@ export type ServerEvent =
   | McpCallInProgress
   | McpCallCompleted
   | McpCallFailed
+  | ClockPong
   | TurnMeasured
-  | UserHearing;
+  | UserHearing
+  | ConversationResumed;

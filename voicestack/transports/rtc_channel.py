@@ -1,0 +1,133 @@
+"""How do events go over a data channel? SCTP of aiortc on our own DTLS, and the one channel that counts."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
+
+from aiortc import RTCDataChannel
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
+
+from voicestack.transports.rtc_answer import MAX_MESSAGE_BYTES
+from voicestack.transports.rtc_dtls import Dtls
+
+LABEL = "oai-events"
+"""What clients of the Realtime API call the channel."""
+
+
+class EventChannel:
+    """The peer's data channels. One is listened to; others may be opened and are ignored.
+
+    Args:
+        dtls: Below.
+        max_unsent_bytes: What a peer may leave unread.
+        max_peer_bytes: Longest message that the peer takes; 0 for any.
+    """
+
+    def __init__(self, dtls: Dtls, *, max_unsent_bytes: int, max_peer_bytes: int) -> None:
+        self.on_open: Callable[[], None]
+        self.on_message: Callable[[str | bytes], None]
+        self.on_closed: Callable[[str], None]
+        self.n_dropped = 0
+        self._max_unsent_bytes = max_unsent_bytes
+        self._max_event_bytes = min(max_peer_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
+        self._max_peer_bytes = max_peer_bytes
+        self._floor = _Floor(dtls)
+        self._sctp = RTCSctpTransport(cast(RTCDtlsTransport, self._floor))
+        self._sctp.on("datachannel", self._on_channel)
+        self._channel: RTCDataChannel | None = None
+        self._is_closed = False
+
+    def start(self, peer_port: int) -> None:
+        """The DTLS association stands: begin with SCTP."""
+        _at_once(self._sctp.start(RTCSctpCapabilities(maxMessageSize=self._max_peer_bytes), peer_port))
+
+    def receive(self, data: bytes) -> None:
+        """Deal with an SCTP packet."""
+        receiver = self._floor.receiver
+        if receiver is None:
+            return
+        try:
+            _at_once(receiver(data))
+        except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as problem:
+            # aiortc trusts that packets make sense; what does not ends the call of whoever sent it.
+            self._end(f"the peer broke SCTP ({type(problem).__name__})")
+        if self._sctp.state == "closed":
+            self._end("the peer ended the data connection")
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Send events as text, in order."""
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            return
+        for frame in frames:
+            if len(frame) > self._max_event_bytes:
+                self.n_dropped += 1
+            else:
+                channel.send(frame.decode())
+        if channel.bufferedAmount > self._max_unsent_bytes:
+            self._end("the peer does not read its events")
+
+    def close(self) -> None:
+        """End the association (ABORT)."""
+        self._is_closed = True
+        _at_once(self._sctp.stop())
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label != LABEL or self._channel is not None or self._is_closed:
+            return
+        self._channel = channel
+        channel.on("message", self._on_message)
+        channel.on("close", self._on_channel_closed)
+        self.on_open()
+
+    def _on_message(self, message: str | bytes) -> None:
+        if not self._is_closed:
+            if len(message) > MAX_MESSAGE_BYTES:
+                self._end("the peer sent an event that is too long")
+            else:
+                self.on_message(message)
+
+    def _on_channel_closed(self) -> None:
+        self._end("the peer closed its data channel")
+
+    def _end(self, reason: str) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self.on_closed(reason)
+
+
+class _Floor:
+    """What aiortc's SCTP needs below it, with the names that it calls. Sending never fails: timers send, too,
+    and there would be nobody to catch it."""
+
+    def __init__(self, dtls: Dtls) -> None:
+        self._dtls = dtls
+        self.receiver: Callable[[bytes], Coroutine[Any, Any, None]] | None = None
+
+    @property
+    def state(self) -> str:
+        return "closed" if self._dtls.is_closed else "connected"
+
+    @property
+    def _role(self) -> str:
+        return "client" if self._dtls.is_client else "server"
+
+    def _register_data_receiver(self, receiver: RTCSctpTransport) -> None:
+        self.receiver = receiver._handle_data
+
+    def _unregister_data_receiver(self, receiver: RTCSctpTransport) -> None:
+        self.receiver = None
+
+    async def _send_data(self, data: bytes) -> None:
+        self._dtls.send(data)
+
+
+def _at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that never waits, because nothing below it does, to its end now: no task, in order."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise asyncio.InvalidStateError("this was not expected to wait")
