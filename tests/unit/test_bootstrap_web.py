@@ -1,5 +1,7 @@
 """Is the page built once, again when its sources change, and never in the way of `make run`?"""
 
+import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -213,3 +215,13 @@ def test_debian_packages_can_be_asked_for_by_hand(fake: FakeSteps, monkeypatch: 
     monkeypatch.setattr(shutil, "which", lambda program: None)
     with pytest.raises(SetupFailed, match="sudo apt-get install -y chromium coturn"):
         web.set_up_page("test")
+
+
+def test_the_lock_pins_everything_and_names_no_host() -> None:
+    lock = (Path(__file__).resolve().parents[2] / "web" / "package-lock.json").read_text()
+    assert "://" not in re.sub(r'"(url|funding)": "[^"]*"', "", lock)
+    packages = json.loads(lock)["packages"]
+    own = {"", "widget"}
+    assert all(
+        package.get("link") or "integrity" in package for path, package in packages.items() if path not in own
+    )
