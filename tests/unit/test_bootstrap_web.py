@@ -209,6 +209,15 @@ def test_make_web_fails_when_it_cannot(fake: FakeSteps, capsys: pytest.CaptureFi
     assert "voicestack: 'Building the page' failed" in capsys.readouterr().err
 
 
+def test_a_package_is_built_without_changing_the_machine(
+    fake: FakeSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "node_version", lambda: 0)
+    with pytest.raises(SetupFailed, match="Node.js and npm are not installed"):
+        web.build(installs=False)
+    assert fake.titles == []
+
+
 def test_debian_packages_can_be_asked_for_by_hand(fake: FakeSteps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "way_to_root", lambda: None)
     monkeypatch.setattr(web, "install_debian", environment.install_debian)
