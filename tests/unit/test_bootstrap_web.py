@@ -213,7 +213,7 @@ def test_a_package_is_built_without_changing_the_machine(
     fake: FakeSteps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web, "node_version", lambda: 0)
-    with pytest.raises(SetupFailed, match="Node.js and npm are not installed"):
+    with pytest.raises(SetupFailed, match=r"Node\.js and npm are not installed"):
         web.build(installs=False)
     assert fake.titles == []
 
