@@ -1,4 +1,4 @@
-"""One server and one browser for all tests of this folder, and for none of another: Playwright runs a loop."""
+"""One server and one browser for the tests of this folder, and for no others: Playwright runs a loop."""
 
 from collections.abc import Iterator
 

@@ -203,22 +203,80 @@ class Visit:
         """The custom element. What is looked for in it is found in its shadow, too."""
         return self.page.locator("voicestack-widget")
 
+    def button(self, name: str) -> Locator:
+        """The button whose accessible name begins so."""
+        return self.widget.get_by_role("button", name=re.compile(f"^{name}", re.IGNORECASE))
+
+    def mount(self, **options: Any) -> None:
+        """Put a widget with these options in the place of the page's own; `tools` are names of those below."""
+        tools = options.pop("tools", [])
+        self.page.evaluate(_MOUNT, [options, tools])
+
+    def start(self, *states: str) -> None:
+        """Click on the start button and wait until the call is there."""
+        self.button("Start").click()
+        self.until_state(*(states or ("listening", "thinking", "speaking")))
+
     def until_state(self, *states: str) -> str:
         """Wait until the widget is in one of these states. Returns which."""
-        shown = "document.querySelector('voicestack-widget')?.dataset.state"
-        self.until(f"states => states.includes({shown})", list(states))
-        state: str = self.page.evaluate(shown)
+        self.until(f"states => states.includes({_STATE})", list(states))
+        return self.state
+
+    @property
+    def state(self) -> str:
+        """The state of the widget."""
+        state: str = self.page.evaluate(_STATE)
         return state
 
+    @property
+    def connection(self) -> str:
+        """Over what it talks: "webrtc" or "websocket"."""
+        kind: str = self.page.evaluate("document.querySelector('voicestack-widget').connection")
+        return kind
+
+    def write(self, text: str) -> None:
+        """Type a message and send it."""
+        field = self.widget.get_by_role("textbox")
+        field.fill(text)
+        field.press("Enter")
+
+    def lines(self, role: str) -> Locator:
+        """The captions of "user" or "agent"."""
+        return self.widget.get_by_role("log").locator(f"[data-role={role}]")
+
     def captions(self, role: str) -> list[str]:
-        """What the captions show of "user" or "agent"."""
-        lines = self.widget.get_by_role("log").locator(f"[data-role={role}]").all_inner_texts()
-        return [" ".join(line.split()) for line in lines]
+        """What they say, without who says it."""
+        spoken = self.lines(role).locator("span:last-child").all_inner_texts()
+        return [" ".join(line.split()) for line in spoken]
 
     def until_caption(self, role: str, words: str) -> None:
         """Wait until a caption has these words (a regular expression, in any case)."""
-        line = self.widget.get_by_role("log").locator(f"[data-role={role}]")
-        line.filter(has_text=re.compile(words, re.IGNORECASE)).first.wait_for(timeout=WITHIN_MS)
+        line = self.lines(role).filter(has_text=re.compile(words, re.IGNORECASE))
+        line.first.wait_for(timeout=WITHIN_MS)
+
+
+_STATE = "document.querySelector('voicestack-widget')?.state"
+_MOUNT = """async ([options, names]) => {
+  const { mountVoice } = await import("/widget/voicestack.js");
+  const before = document.querySelector("voicestack-widget");
+  const place = before?.parentElement ?? document.body;
+  before?.remove();
+  window.toolCalls = [];
+  const known = {
+    get_weather: {
+      schema: {
+        description: "The weather in a city.",
+        parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+      },
+      run: (given) => {
+        window.toolCalls.push(given);
+        return "sunny, 21 degrees";
+      },
+    },
+  };
+  const tools = Object.fromEntries(names.map((name) => [name, known[name]]));
+  mountVoice({ target: place, ...options, tools });
+}"""
 
 
 @contextmanager
