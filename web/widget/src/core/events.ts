@@ -1,44 +1,8 @@
-// What goes over the wire, and voicestack's own events that the generated types may not have yet.
+// What goes over the wire.
 import type { ClientEvent, ServerEvent } from "../wire";
 
-export interface ClockPing {
-  type: "voicestack.clock.ping";
-  event_id?: string;
-  client_ms: number;
-}
-
-export interface AudioHeard {
-  type: "voicestack.audio.heard";
-  event_id?: string;
-  response_id: string;
-  heard_ms: number;
-  error_ms: number;
-}
-
-export interface OutputClear {
-  type: "output_audio_buffer.clear";
-  event_id?: string;
-}
-
-export interface ClockPong {
-  type: "voicestack.clock.pong";
-  client_ms: number;
-  server_ms: number;
-}
-
-export interface ConversationResumed {
-  type: "voicestack.conversation.resumed";
-  items: { id: string; role: "user" | "assistant" | "system"; text: string }[];
-}
-
-/** On WebRTC the server says these; over WebSocket the link does, from what its own loudspeaker plays. */
-export interface OutputBuffer {
-  type: "output_audio_buffer.started" | "output_audio_buffer.stopped" | "output_audio_buffer.cleared";
-  response_id: string;
-}
-
-export type Sent = ClientEvent | ClockPing | AudioHeard | OutputClear;
-export type Received = ServerEvent | ClockPong | ConversationResumed | OutputBuffer;
+export type Sent = ClientEvent;
+export type Received = ServerEvent;
 
 /** Reads one frame. Null for what is not an event at all. */
 export function decoded(frame: string): Received | null {

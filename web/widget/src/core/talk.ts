@@ -56,13 +56,14 @@ export class Talk {
 
   private phase: Phase = "idle";
   private floor: Floor = QUIET;
-  private trouble: Trouble | null = null;
+  trouble: Trouble | null = null;
   private session: Session | TranscriptionSession | null = null;
   private connection = 0; // counts; what comes of an older one is not heard
   private callId: string | null = null;
   private isPressed = false;
   private pressedAtMs = 0;
   private wantsResponse = false;
+  private isResumed = false;
   private knowsClock = true;
   private pingTimers: ReturnType<typeof setTimeout>[] = [];
   private unsent: string[] = []; // typed before the connection was there
@@ -114,6 +115,18 @@ export class Talk {
     this.record.clear();
     this.world.save(null);
     if (!this.isLive) this.enter("idle");
+  }
+
+  /** A trouble is over. */
+  reset(): void {
+    this.trouble = null;
+    if (!this.isLive) this.enter("idle");
+  }
+
+  /** The widget was taken out of the page. The call may be resumed. */
+  close(): void {
+    this.leave();
+    this.enter("idle");
   }
 
   /** It cannot go on, or not begin. */
@@ -265,8 +278,6 @@ export class Talk {
     this.openMicrophone();
     this.begin();
   }
-
-  private isResumed = false;
 
   private onShaky(isShaky: boolean): void {
     if (isShaky && this.phase === "open") this.enter("shaky");

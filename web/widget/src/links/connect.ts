@@ -20,7 +20,8 @@ export class Dialer {
 
   /** Fetch what a connection needs while the visitor still looks for the button that allows the microphone. */
   prepare(): void {
-    void this.secrets.take().then((secret) => this.wantsWebRtc && this.iceServers(secret)).catch(() => {});
+    const ice = async () => this.wantsWebRtc && (await this.iceServers(await this.secrets.take()));
+    ice().catch(() => {}); // said when it is needed
   }
 
   async connect(resume: string | null, sound: PageSound, events: LinkEvents): Promise<Link | "call-gone"> {

@@ -1,5 +1,5 @@
 // A call over WebSocket: where there is no WebRTC, or its packets do not get through.
-import { decoded, type Received, type Sent } from "../core/events";
+import { decoded, newName, type Received, type Sent } from "../core/events";
 import { Trouble } from "../core/trouble";
 import { fromBase64, toBase64 } from "../audio/pcm";
 import type { Cut, PlayerNote } from "../audio/player";
@@ -34,6 +34,11 @@ export async function connectWebSocket(
     socket.onclose = ({ code }) => fail(`closed with ${code}`);
   });
   return new WebSocketLink(socket, sound, events);
+}
+
+/** What a server that plays by itself would say. */
+function buffer(what: "started" | "stopped" | "cleared", response: string): Received {
+  return { type: `output_audio_buffer.${what}`, event_id: newName("event"), response_id: response };
 }
 
 class WebSocketLink implements Link {
@@ -144,10 +149,10 @@ class WebSocketLink implements Link {
   private onPlayout(note: FromPlayout): void {
     switch (note.kind) {
       case "started":
-        this.events.onEvent({ type: "output_audio_buffer.started", response_id: note.response });
+        this.events.onEvent(buffer("started", note.response));
         break;
       case "stopped":
-        this.events.onEvent({ type: "output_audio_buffer.stopped", response_id: note.response });
+        this.events.onEvent(buffer("stopped", note.response));
         break;
       case "heard":
         this.events.onHeard(note.response, audibleAt(this.sound.audio, note.at_s ?? 0));
@@ -167,7 +172,7 @@ class WebSocketLink implements Link {
   private onCut(cut: Cut): void {
     this.dead.add(cut.response);
     this.marks.clear();
-    this.events.onEvent({ type: "output_audio_buffer.cleared", response_id: cut.response });
+    this.events.onEvent(buffer("cleared", cut.response));
     if (cut.droppedMs > 0 || !this.done.has(cut.response)) {
       this.send({
         type: "conversation.item.truncate",
