@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Playwright,
+)
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.support.speech import SPEECH, read_wav, wav_bytes
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
@@ -135,6 +143,17 @@ class Visit:
         found = [*self.complaints, *forbidden]
         return [one for one in found if not any(re.search(pattern, one) for pattern in self.expected)]
 
+    def story(self) -> str:
+        """What has happened, for whoever has to find out why a test failed."""
+        told = (
+            "__ear.events.map(({ way, direction, at, event }) => `${Math.round(at)} ${way} ${direction} "
+            + ("${JSON.stringify(event).slice(0, 160)}`)")
+        )
+        lines: list[str] = self.page.evaluate(told)
+        loud = self.page.evaluate("[__ear.loudMs(), __ear.silentMs(), __ear.micAt, performance.now()]")
+        seen = f"loud ms, silent ms, microphone at, now: {loud}"
+        return "\n".join([*lines[-40:], f"states: {self.states}", seen, *self.unexpected()])
+
     # --- the page's clock, sound and wire -----------------------------------------------------------------
 
     def now_ms(self) -> float:
@@ -144,7 +163,11 @@ class Visit:
 
     def until(self, condition: str, argument: Any = None, *, within_ms: int = WITHIN_MS) -> None:
         """Wait for a JavaScript expression or function to be true."""
-        self.page.wait_for_function(condition, arg=argument, timeout=within_ms, polling=50)
+        asked = condition if "=>" in condition else f"() => {condition}"  # the page's policy forbids eval
+        try:
+            self.page.wait_for_function(asked, arg=argument, timeout=within_ms, polling=50)
+        except TooLate as late:
+            raise AssertionError(f"waited in vain for {condition} ({argument})\n{self.story()}") from late
 
     def until_mic_ms(self, at_ms: int) -> None:
         """Wait until the microphone has played so much of its file."""
@@ -208,7 +231,7 @@ class Visit:
         return self.widget.get_by_role("button", name=re.compile(f"^{name}", re.IGNORECASE))
 
     def mount(self, **options: Any) -> None:
-        """Put a widget with these options in the place of the page's own; `tools` are names of those below."""
+        """Put a widget with these options in the place of the page's own. Tools are among those below."""
         tools = options.pop("tools", [])
         self.page.evaluate(_MOUNT, [options, tools])
 
@@ -227,6 +250,12 @@ class Visit:
         """The state of the widget."""
         state: str = self.page.evaluate(_STATE)
         return state
+
+    @property
+    def states(self) -> list[str]:
+        """All that it has been in since it was mounted."""
+        states: list[str] = self.page.evaluate("window.widgetStates ?? []")
+        return states
 
     @property
     def connection(self) -> str:
@@ -275,7 +304,9 @@ _MOUNT = """async ([options, names]) => {
     },
   };
   const tools = Object.fromEntries(names.map((name) => [name, known[name]]));
-  mountVoice({ target: place, ...options, tools });
+  const widget = mountVoice({ target: place, ...options, tools });
+  window.widgetStates = [];
+  widget.addEventListener("voicestack-state", () => window.widgetStates.push(widget.state));
 }"""
 
 
