@@ -257,7 +257,7 @@ export class Talk {
       onEvent: (event) => is() && this.hear(event),
       onShaky: (isShaky) => is() && this.onShaky(isShaky),
       onClosed: (reason, isFinal) => is() && this.onClosed(reason, isFinal),
-      onHeard: (response, pageMs) => is() && this.onHeard(response, pageMs),
+      onHeard: (response, pageMs) => is() && void this.onHeard(response, pageMs),
     };
     if (this.callId !== null) {
       const link = await this.world.connect(this.callId, events);
@@ -391,9 +391,12 @@ export class Talk {
     this.pingTimers.push(setTimeout(again, PING_EVERY_MS));
   }
 
-  private onHeard(response: string, pageMs: number): void {
+  /** `pageMs` may lie ahead by the way from here to the loudspeaker: it is told when it has come true. */
+  private async onHeard(response: string, pageMs: number): Promise<void> {
+    const { connection } = this;
+    await this.world.sleep(Math.max(0, pageMs - this.world.nowMs()) + 1);
     const heard = this.clock.at(pageMs);
-    if (!heard) return;
+    if (!heard || connection !== this.connection) return;
     this.send({
       type: "voicestack.audio.heard",
       event_id: newName(OWN),
