@@ -119,12 +119,15 @@ class WebSocketLink implements Link {
         }
         return;
       case "response.output_audio_transcript.delta":
+      case "response.output_item.done":
         if (!this.dead.has(event.response_id)) {
           // shown when the audio that came before it has been played
           this.marks.set(this.nextMark, event);
           this.toPlayout({ do: "mark", mark: this.nextMark++ });
+          return;
         }
-        return;
+        if (event.type === "response.output_audio_transcript.delta") return;
+        break;
       case "input_audio_buffer.speech_started":
         this.flush();
         break;
@@ -171,7 +174,9 @@ class WebSocketLink implements Link {
 
   private onCut(cut: Cut): void {
     this.dead.add(cut.response);
+    const unheard = [...this.marks.values()];
     this.marks.clear();
+    for (const event of unheard) if (event.type === "response.output_item.done") this.events.onEvent(event);
     this.events.onEvent(buffer("cleared", cut.response));
     if (cut.droppedMs > 0 || !this.done.has(cut.response)) {
       this.send({
