@@ -20,6 +20,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 WORDY = (
     *("httpcore", "httpcore2", "httpx", "httpx2", "mcp", "uvicorn.access", "voicestack.websocket"),
     "websockets",
+    "aioice",
 )
 """Loggers that show addresses or headers with keys in them, or what passes over a connection."""
 
