@@ -23,7 +23,7 @@ from voicestack.aio.scope import Scope
 from voicestack.cli.bench_speech import Line, read_folder
 from voicestack.cli.bench_stats import summarise
 from voicestack.cli.bench_v2v import Outcome, Plan, measure
-from voicestack.cli.client import KEY_VARIABLE, add_server_arguments, dial_of, realtime_url
+from voicestack.cli.dialing import KEY_VARIABLE, add_server_arguments, dial_of, realtime_url
 from voicestack.cli.speaker import CALL_RATE_HZ
 
 SUMMARY = "what requests to /v1/audio/* do to a live call"
