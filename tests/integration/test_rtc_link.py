@@ -181,6 +181,30 @@ async def test_an_audio_only_offer() -> None:
         await peer.wait_until(lambda: log.n_opened == 1 and len(log.heard) > EAR_RATE_HZ // 2)
 
 
+@pytest.mark.parametrize("n_lost", [1, 2])
+def test_a_handshake_with_losses(n_lost: int) -> None:
+    """OpenSSL repeats after a second, by its own clock."""
+    lost: list[bytes] = []
+    put = rtc_path.RtcPath.put
+
+    def lossy(path: rtc_path.RtcPath, datagram: bytes) -> None:
+        if len(lost) < n_lost and datagram[0] == 22:
+            lost.append(datagram)
+        else:
+            put(path, datagram)
+
+    @in_real_time
+    async def run() -> None:
+        async with linked() as (peer, log):
+            peer.channel.send("here")
+            await peer.wait_until(lambda: log.messages == ["here"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rtc_path.RtcPath, "put", lossy)
+        run()
+    assert len(lost) == n_lost
+
+
 def impatient(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rtc_path, "CONSENT_INTERVAL_S", 0.05)
     patch.setattr(rtc_path, "CONSENT_REPEATS", 0)
