@@ -169,16 +169,40 @@ async def test_an_audio_only_offer() -> None:
     async with Scope() as scope, RtcPeer() as peer:
         log = LinkLog(RtcLink(ON_LOOPBACK, SystemClock(), scope))
 
-        async def answer(offer: str) -> str:
-            return await log.link.answer(offer.replace("UDP/DTLS/SCTP", "UDP/OTHER"))
-
         await peer.pc.setLocalDescription(await peer.pc.createOffer())
-        sdp = await answer(peer.pc.localDescription.sdp)
-        assert "m=application 0 UDP/OTHER" in sdp
-        answered = RTCSessionDescription(sdp.replace("UDP/OTHER", "UDP/DTLS/SCTP"), "answer")
-        await peer.pc.setRemoteDescription(answered)
+        offer = peer.pc.localDescription.sdp.replace("UDP/DTLS/SCTP", "UDP/OTHER")
+        head, refused, rest = (await log.link.answer(offer)).partition("m=application 0 ")
+        assert refused
+        # aiortc wants to be told how to reach what was refused, too.
+        ice = [line for line in head.splitlines() if line.startswith(("a=ice", "a=finger", "a=setup"))]
+        sdp = "\r\n".join([head + refused + rest.replace("UDP/OTHER", "UDP/DTLS/SCTP").strip(), *ice, ""])
+        await peer.pc.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
         peer.microphone.say(tone(440, 2.0))
         await peer.wait_until(lambda: log.n_opened == 1 and len(log.heard) > EAR_RATE_HZ // 2)
+
+
+@pytest.mark.parametrize("n_lost", [1, 2])
+def test_a_handshake_with_losses(n_lost: int) -> None:
+    """OpenSSL repeats after a second, by its own clock."""
+    lost: list[bytes] = []
+    put = rtc_path.RtcPath.put
+
+    def lossy(path: rtc_path.RtcPath, datagram: bytes) -> None:
+        if len(lost) < n_lost and datagram[0] == 22:
+            lost.append(datagram)
+        else:
+            put(path, datagram)
+
+    @in_real_time
+    async def run() -> None:
+        async with linked() as (peer, log):
+            peer.channel.send("here")
+            await peer.wait_until(lambda: log.messages == ["here"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rtc_path.RtcPath, "put", lossy)
+        run()
+    assert len(lost) == n_lost
 
 
 def impatient(patch: pytest.MonkeyPatch) -> None:

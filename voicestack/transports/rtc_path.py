@@ -142,7 +142,7 @@ class RtcPath(Connection):
         self._on_datagram(data)
 
     async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
+        self, component: int, addresses: list[str], *_: Any, **__: Any
     ) -> list[Candidate]:
         """Bind the configured addresses, and ask STUN and TURN for no longer than configured."""
         limit_s, began_ns = self._settings.gather_timeout_ms / 1000, self._time.now_ns()
