@@ -129,6 +129,10 @@ class RtcPath(Connection):
         except TimeoutError:
             for protocol in self._protocols:
                 protocol.transport.close()
+                # A TURN client's goodbye is a task of its own; cancelled, it closes its socket.
+                goodbye = getattr(protocol.transport, "_TurnTransport__close_task", None)
+                if goodbye is not None:
+                    goodbye.cancel()
 
     # --- instead of aioice's --------------------------------------------------------------------------
 
