@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.realtime_check import check_server_event, make_protocol
 from voicestack.core.commands import CancelReply, MarkHeard
-from voicestack.core.history import CallItem, Item
+from voicestack.core.history import CallItem, Entry, Item
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.notes import MessageStarted, Note, ReplyEnded, ReplyStarted
 from voicestack.core.settings import SessionSettings
@@ -126,7 +126,7 @@ def test_what_was_heard_is_converted_to_the_servers_clock() -> None:
     protocol = call_protocol()
     begun(protocol)
     tell(protocol, ended(TURN))  # it may be over
-    (created,) = [frame for frame in protocol.tell(ReplyStarted(TurnId(8), "audio"))]
+    (created,) = protocol.tell(ReplyStarted(TurnId(8), "audio"))
     name = orjson.loads(created)["response"]["id"]
     heard = {"type": "voicestack.audio.heard", "response_id": name, "heard_ms": 250.5, "error_ms": 3}
     received = protocol.receive(json.dumps(heard))
@@ -169,7 +169,7 @@ def test_who_did_not_ask_for_our_events_cannot_send_them() -> None:
 )
 def test_what_was_said_before(shows: bool, roles: list[str]) -> None:
     protocol = call_protocol(defaults=SessionSettings(show_transcripts=shows))
-    entries = [
+    entries: list[Entry] = [
         Item(ItemId("1"), "user", "hello", spoken=True),
         Item(ItemId("2"), "user", "typed"),
         Item(ItemId("3"), "user", None, spoken=True),
@@ -182,6 +182,16 @@ def test_what_was_said_before(shows: bool, roles: list[str]) -> None:
     items = orjson.loads(frames[1])["items"]
     assert [item["role"] for item in items] == roles
     assert items[-1] == {"id": "6", "role": "assistant", "text": "Hi."}
+
+
+def test_a_reply_that_has_not_said_anything_yet_is_announced_again() -> None:
+    protocol = call_protocol()
+    first = protocol.tell(ReplyStarted(TURN, "audio"))
+    frames = protocol.resumed([])
+    assert kinds(frames)[2:] == ["response.created"]
+    assert orjson.loads(frames[2])["response"] == orjson.loads(first[0])["response"]
+    begun(protocol)
+    assert kinds(protocol.resumed([]))[2:] == []
 
 
 def test_names_of_replies_are_forgotten_in_the_end() -> None:

@@ -192,10 +192,11 @@ class WebRtcTransport:
             self._link.rest()
 
     def _cut(self) -> None:
-        """Nobody hears what is being played: let it end here."""
-        playing = self._protocol.playing
-        if playing is not None and self._sink is not None and not self.is_over:
-            self._sink(CancelReply(playing))
+        """Nobody hears, or reads, what is being said: let it end here."""
+        if self._sink is None or self.is_over:
+            return
+        for turn in self._protocol.under_way:
+            self._sink(CancelReply(turn))
 
     def _send(self, frames: list[bytes]) -> None:
         if self._is_open and self._link is not None:
@@ -209,7 +210,7 @@ class WebRtcTransport:
     # --- what the client sends ------------------------------------------------------------------------
 
     def _on_open(self, link: Link) -> None:
-        if link is not self._link or self.is_over:
+        if link is not self._link or self._is_open or self.is_over:
             return
         opening = self._protocol.resumed(self._recall()) if self._was_open else self._protocol.opening()
         self._is_open = self._was_open = True
@@ -223,6 +224,7 @@ class WebRtcTransport:
     def _on_message(self, link: Link, message: str | bytes) -> None:
         if link is not self._link or self._sink is None or self.is_over:
             return
+        self._on_open(link)  # if it has not said so yet
         self.has_received = True
         received = self._protocol.receive(message)
         link.send(received.answers)
@@ -234,7 +236,8 @@ class WebRtcTransport:
         if link is not self._link or self._sink is None or self.is_over:
             return
         self.has_received = True
-        self._connected()
+        if not self._was_open:  # it may never want events; whoever comes back has wanted them
+            self._connected()
         frame = AudioFrame(pcm, self._n_samples, arrived_ns)
         self._n_samples = frame.end_sample
         self._sink(frame)
