@@ -42,7 +42,9 @@ type Phase = "idle" | "connecting" | "open" | "shaky" | "reconnecting" | "ended"
 
 const SHORTEST_PRESS_MS = 250;
 const PINGS_MS = [0, 150, 300, 600, 1200] as const; // after the opening; then
-const PING_EVERY_MS = 10_000;
+const PING_EVERY_MS = 1_500;
+const MISSED_PINGS = 2; // unanswered by then, the connection is gone, whatever the browser still believes
+const STEADY_MS = 5_000; // a connection that ends sooner was none: the next one waits longer
 const OWN = "vs_own"; // begins the names of events that only voicestack knows
 const BENIGN = new Set(["response_cancel_not_active", "conversation_already_has_active_response"]);
 
@@ -60,11 +62,15 @@ export class Talk {
   private session: Session | TranscriptionSession | null = null;
   private connection = 0; // counts; what comes of an older one is not heard
   private callId: string | null = null;
+  private waitsAs: "connecting" | "reconnecting" = "connecting"; // until the session is there
   private isPressed = false;
   private pressedAtMs = 0;
   private wantsResponse = false;
   private isResumed = false;
   private knowsClock = true;
+  private attempt = 0; // to connect, since the last connection that lasted
+  private openedAtMs = 0;
+  private nUnanswered = 0;
   private pingTimers: ReturnType<typeof setTimeout>[] = [];
   private unsent: string[] = []; // typed before the connection was there
 
@@ -95,6 +101,7 @@ export class Talk {
     if (this.isLive) return;
     if (this.phase === "ended") this.forget();
     this.trouble = null;
+    this.attempt = 0;
     this.enter("connecting");
     await this.tryUntilOpen(this.world.nowMs(), 3_000);
   }
@@ -226,8 +233,7 @@ export class Talk {
   // --- connections ------------------------------------------------------------------------------------
 
   private async tryUntilOpen(sinceMs: number, patienceMs: number): Promise<void> {
-    let askedMs = 0;
-    for (let attempt = 0; this.phase === "connecting" || this.phase === "reconnecting"; attempt++) {
+    for (; this.phase === "connecting" || this.phase === "reconnecting"; this.attempt++) {
       const connection = ++this.connection;
       try {
         const link = await this.connect(connection);
@@ -239,8 +245,7 @@ export class Talk {
         const trouble = error instanceof Trouble ? error : new Trouble("failed", String(error));
         const lostForMs = this.world.nowMs() - sinceMs;
         const isFirst = this.phase === "connecting";
-        askedMs = trouble.retryAfterMs;
-        const wait = waitMs(attempt, lostForMs, this.world.random(), askedMs);
+        const wait = waitMs(this.attempt, lostForMs, this.world.random(), trouble.retryAfterMs);
         if (!trouble.passes || wait === null || (isFirst && lostForMs > patienceMs)) {
           this.fail(trouble.passes && !isFirst ? new Trouble("lost", trouble.detail) : trouble);
           return;
@@ -257,7 +262,7 @@ export class Talk {
       onEvent: (event) => is() && this.hear(event),
       onShaky: (isShaky) => is() && this.onShaky(isShaky),
       onClosed: (reason, isFinal) => is() && this.onClosed(reason, isFinal),
-      onHeard: (response, pageMs) => is() && this.onHeard(response, pageMs),
+      onHeard: (response, pageMs) => is() && void this.onHeard(response, pageMs),
     };
     if (this.callId !== null) {
       const link = await this.world.connect(this.callId, events);
@@ -272,6 +277,7 @@ export class Talk {
   /** Events may have come already: what they asked for is sent by `session.created`, on either side of this. */
   private opened(link: Link): void {
     this.link = link;
+    this.openedAtMs = this.world.nowMs();
     this.isResumed = link.callId !== null && link.callId === this.callId;
     this.callId = link.callId;
     this.enter("open");
@@ -293,8 +299,15 @@ export class Talk {
       return;
     }
     this.record.settle();
+    if (this.world.nowMs() - this.openedAtMs > STEADY_MS) this.attempt = 0;
     this.enter("reconnecting");
-    void this.tryUntilOpen(this.world.nowMs(), 0);
+    void this.tryAgain();
+  }
+
+  private async tryAgain(): Promise<void> {
+    const { connection } = this;
+    if (this.attempt > 0) await this.world.sleep(waitMs(this.attempt, 0, this.world.random()) ?? 0);
+    if (connection === this.connection) await this.tryUntilOpen(this.world.nowMs(), 0);
   }
 
   private leave(): void {
@@ -307,6 +320,7 @@ export class Talk {
     this.isPressed = this.wantsResponse = false;
     this.floor = QUIET;
     this.clock.reset();
+    this.nUnanswered = 0;
     this.desk.reset();
   }
 
@@ -316,6 +330,7 @@ export class Talk {
     if (event.type === "error" && this.isHarmless(event.error)) return;
     if (event.type === "voicestack.clock.pong") {
       this.clock.pong(event.client_ms, event.server_ms, this.world.nowMs());
+      this.nUnanswered = 0;
       return;
     }
     this.record.hear(event);
@@ -385,15 +400,22 @@ export class Talk {
     };
     this.pingTimers = PINGS_MS.map((ms) => setTimeout(ping, ms));
     const again = () => {
+      if (this.nUnanswered++ >= MISSED_PINGS && this.knowsClock && this.clock.roundTripMs !== null) {
+        this.nUnanswered = 0;
+        this.link?.revive();
+      }
       ping();
       this.pingTimers[0] = setTimeout(again, PING_EVERY_MS);
     };
     this.pingTimers.push(setTimeout(again, PING_EVERY_MS));
   }
 
-  private onHeard(response: string, pageMs: number): void {
+  /** `pageMs` may lie ahead by the way from here to the loudspeaker: it is told when it has come true. */
+  private async onHeard(response: string, pageMs: number): Promise<void> {
+    const { connection } = this;
+    await this.world.sleep(Math.max(0, pageMs - this.world.nowMs()) + 1);
     const heard = this.clock.at(pageMs);
-    if (!heard) return;
+    if (!heard || connection !== this.connection) return;
     this.send({
       type: "voicestack.audio.heard",
       event_id: newName(OWN),
@@ -416,15 +438,15 @@ export class Talk {
   }
 
   private tellState(): void {
-    const state = stateOf(this.phase, this.floor, this.session !== null);
+    if (this.phase !== "open") this.waitsAs = this.phase === "connecting" ? "connecting" : "reconnecting";
+    const state = this.phase === "open" && !this.session ? this.waitsAs : stateOf(this.phase, this.floor);
     if (state === this.state) return;
     this.state = state;
     this.events.onState(state, this.trouble);
   }
 }
 
-function stateOf(phase: Phase, floor: Floor, isReady: boolean): State {
+function stateOf(phase: Phase, floor: Floor): State {
   if (phase === "shaky") return "reconnecting";
-  if (phase === "open") return isReady ? turnOf(floor) : "connecting";
-  return phase;
+  return phase === "open" ? turnOf(floor) : phase;
 }

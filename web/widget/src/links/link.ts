@@ -22,6 +22,8 @@ export interface Link {
   hush(): void;
   /** Another microphone, or none. */
   microphone(stream: MediaStream | null): Promise<void>;
+  /** It says nothing any more: look for another way, or be closed. */
+  revive(): void;
   /** How long what was said may still be on its way, ms. */
   readonly tailMs: number;
   close(): void;

@@ -103,6 +103,7 @@ class WebRtcLink implements Link {
   private readonly sender: RTCRtpSender;
   private isOpen = false;
   private isClosed = false;
+  private isReviving = false;
   private shakyTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -159,6 +160,12 @@ class WebRtcLink implements Link {
     if (!this.isClosed) await this.sender.replaceTrack(track);
   }
 
+  revive(): void {
+    if (this.isReviving) return;
+    clearTimeout(this.shakyTimer);
+    void this.restart();
+  }
+
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -201,10 +208,11 @@ class WebRtcLink implements Link {
     clearTimeout(this.shakyTimer);
     switch (this.peer.connectionState) {
       case "connected":
+        this.isReviving = false;
         this.events.onShaky(false);
         break;
       case "disconnected":
-        this.shakyTimer = setTimeout(() => void this.restart(), SHAKY_MS);
+        this.shakyTimer = setTimeout(() => this.revive(), SHAKY_MS);
         break;
       case "failed":
       case "closed":
@@ -214,6 +222,7 @@ class WebRtcLink implements Link {
 
   /** Looks for another way to the same server: the network may be another one now. */
   private async restart(): Promise<void> {
+    this.isReviving = true;
     this.events.onShaky(true);
     try {
       if (!this.callId) throw new NoWebRtc();
@@ -224,7 +233,7 @@ class WebRtcLink implements Link {
       if (!answer.ok) throw new NoWebRtc(`${answer.status}`);
       await this.peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
       this.shakyTimer = setTimeout(() => this.onLost("no other way was found"), RESTART_MS);
-      if (this.peer.connectionState === "connected") this.onConnection();
+      if (this.peer.iceConnectionState === "connected") this.onConnection();
     } catch {
       this.onLost("the connection is gone");
     }

@@ -7,6 +7,7 @@ import type { ToPlayout } from "../audio/voice.worklet";
 import { audibleAt, type Link, type LinkEvents, type Sound } from "./link";
 
 const OPEN_MS = 8_000;
+const BUSY_MS = 1_000;
 const FULL_BYTES = 256_000; // a network that cannot carry the voice: what is late by seconds is not worth sending
 
 type FromPlayout = (PlayerNote & { at_s?: number }) | { kind: "flushed"; n: number; cut: Cut | null };
@@ -19,21 +20,36 @@ export async function connectWebSocket(
 ): Promise<Link> {
   const url = `${server.replace(/^http/, "ws")}/v1/realtime?voicestack_events=1`;
   const socket = new WebSocket(url, ["realtime", `openai-insecure-api-key.${secret}`]);
-  await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => fail("no answer"), OPEN_MS);
-    const fail = (why: string) => {
+  const first = await greeting(socket);
+  const link = new WebSocketLink(socket, sound, events);
+  events.onEvent(first);
+  return link;
+}
+
+/** The first event. A server that has no room says so in it, and hangs up. */
+function greeting(socket: WebSocket): Promise<Received> {
+  return new Promise((resolve, reject) => {
+    const end = (why: Trouble) => {
       clearTimeout(timer);
-      socket.onclose = null;
+      socket.onclose = socket.onmessage = null;
       socket.close();
-      reject(new Trouble("unreachable", `WebSocket: ${why}`));
+      reject(why);
     };
-    socket.onopen = () => {
+    const timer = setTimeout(() => end(new Trouble("unreachable", "WebSocket: no answer")), OPEN_MS);
+    socket.onclose = ({ code }) => end(new Trouble("unreachable", `WebSocket: closed with ${code}`));
+    socket.onmessage = ({ data }: MessageEvent<unknown>) => {
+      const event = typeof data === "string" ? decoded(data) : null;
+      if (!event) return;
+      if (event.type === "error") return end(closing(event.error.code ?? "", event.error.message));
       clearTimeout(timer);
-      resolve();
+      resolve(event);
     };
-    socket.onclose = ({ code }) => fail(`closed with ${code}`);
   });
-  return new WebSocketLink(socket, sound, events);
+}
+
+function closing(code: string, message: string): Trouble {
+  const kind = code === "overloaded" || code === "rate_limit_exceeded" ? "busy" : "failed";
+  return new Trouble(kind, `${code} ${message}`, kind === "busy" ? BUSY_MS : 0);
 }
 
 /** What a server that plays by itself would say. */
@@ -99,6 +115,10 @@ class WebSocketLink implements Link {
     this.capture = { node, source };
   }
 
+  revive(): void {
+    this.onClosed(1006, "nothing comes any more");
+  }
+
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -119,12 +139,15 @@ class WebSocketLink implements Link {
         }
         return;
       case "response.output_audio_transcript.delta":
+      case "response.output_item.done":
         if (!this.dead.has(event.response_id)) {
           // shown when the audio that came before it has been played
           this.marks.set(this.nextMark, event);
           this.toPlayout({ do: "mark", mark: this.nextMark++ });
+          return;
         }
-        return;
+        if (event.type === "response.output_audio_transcript.delta") return;
+        break;
       case "input_audio_buffer.speech_started":
         this.flush();
         break;
@@ -171,7 +194,9 @@ class WebSocketLink implements Link {
 
   private onCut(cut: Cut): void {
     this.dead.add(cut.response);
+    const unheard = [...this.marks.values()];
     this.marks.clear();
+    for (const event of unheard) if (event.type === "response.output_item.done") this.events.onEvent(event);
     this.events.onEvent(buffer("cleared", cut.response));
     if (cut.droppedMs > 0 || !this.done.has(cut.response)) {
       this.send({
