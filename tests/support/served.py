@@ -23,8 +23,8 @@ SLOW_MACHINE = ("llm.first_token_ms=20000", "budget.readiness_turn_ms=20000")
 SPEECH_RATE_HZ = 24_000
 """Of `/v1/audio/speech` as PCM."""
 SAME = 0.9
-"""Below this distance a recording holds a sentence. Right ones are at 0.4 to 0.7 (Opus, a slow machine), those
-with another name in it at 1.2, other sentences and noise from 1.5."""
+"""Below this distance a recording holds a sentence. Right ones are at 0.4 to 0.7 (Opus, a slow machine), one
+with another name in it is at 1.2, other sentences and noise from 1.5."""
 OTHER_WORDS = (
     "The capital of France is London.",
     "The capital of Spain is Madrid.",

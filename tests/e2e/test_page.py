@@ -1,0 +1,211 @@
+"""Can everybody use the page: by keyboard, by ear, in the dark, on a telephone, without a microphone?"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Route, expect
+
+from tests.support.browser import WITHIN_MS, Microphone, Visit, visit
+from tests.support.served import Served
+from voicestack.bootstrap.web import NODE_MODULES
+from voicestack.cli.bench_server import free_port
+
+AXE = NODE_MODULES / "axe-core" / "axe.min.js"
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@contextmanager
+def page_of(browser: Browser, server: Served, **options: Any) -> Iterator[Visit]:
+    """The page as the server shows it, to a visitor with these settings."""
+    options = {"permissions": ["microphone"], "reduced_motion": "reduce", **options}
+    with browser.new_context(**options) as context, visit(context, server.url) as seen:
+        yield seen
+
+
+def violations(seen: Visit) -> list[str]:
+    """What axe-core finds."""
+    assert AXE.exists(), "axe-core is missing: make test"
+    seen.page.evaluate(AXE.read_text() + ";0")
+    asked = {"runOnly": {"type": "tag", "values": RULES}}
+    found = seen.page.evaluate("asked => axe.run(document, asked)", asked)
+    return [
+        f"{one['id']} ({one['impact']}): {one['help']}: {node['html'][:200]} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+def look(seen: Visit, name: str) -> None:
+    """Check what is to be seen now, and keep a picture of it."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    seen.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    assert violations(seen) == []
+    overflow = seen.page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow <= 0, "it is wider than the screen"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_used_and_read_in_every_state(
+    browser: Browser, server: Served, microphone: Microphone, scheme: str, size: str
+) -> None:
+    microphone.says()
+    width, height = SIZES[size]
+    phone = {"has_touch": True, "device_scale_factor": 2} if size == "phone" else {}
+    look_of = {"color_scheme": scheme, "viewport": {"width": width, "height": height}, **phone}
+    with page_of(browser, server, **look_of) as seen:
+        expect(seen.page.get_by_role("status").first).to_contain_text("ready", timeout=WITHIN_MS)
+        look(seen, f"{scheme}-{size}-1-idle")
+        seen.start()
+        seen.write("What is the capital of France?")
+        seen.until_event("response.done")
+        seen.until_loud(300)
+        seen.until_silent()
+        seen.until_event("voicestack.turn.measured")
+        look(seen, f"{scheme}-{size}-2-call")
+        seen.button("Settings").click()
+        look(seen, f"{scheme}-{size}-3-settings")
+        seen.button("End").click()
+        seen.until_state("ended")
+        look(seen, f"{scheme}-{size}-4-ended")
+
+
+def test_the_keyboard_is_enough(browser: Browser, server: Served, microphone: Microphone) -> None:
+    microphone.says()
+    with page_of(browser, server) as seen:
+        keys = seen.page.keyboard
+
+        def focused() -> str:
+            name: str = seen.page.evaluate("""() => {
+              let at = document.activeElement;
+              while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+              return at?.getAttribute("aria-label") || at?.innerText || at?.tagName || "";
+            }""")
+            return name
+
+        def tab_to(name: str) -> None:
+            for _ in range(30):
+                if re.search(name, focused(), re.IGNORECASE):
+                    return
+                keys.press("Tab")
+            raise AssertionError(f"Tab does not lead to {name!r} but to {focused()!r}")
+
+        tab_to("^Start")
+        keys.press("Enter")
+        seen.until_state("listening")
+        seen.until("document.activeElement.matches('voicestack-widget')")
+        tab_to("Write a message")
+        keys.type("What is the capital of France?")
+        keys.press("Enter")
+        seen.until_caption("agent", "Paris")
+        tab_to("^End")
+        seen.until_state("listening")
+        keys.press("Enter")
+        seen.until_state("ended")
+        assert re.match("^Start", focused()), "one is not lost when the button that one was on is gone"
+
+
+def test_push_to_talk_with_the_space_bar(browser: Browser, server: Served, microphone: Microphone) -> None:
+    microphone.says((3000, "18_slt"), (6000, "01_slt"))
+    with page_of(browser, server) as seen:
+        seen.mount(mode="push-to-talk")
+        seen.start()
+        seen.until_mic_ms(5500)
+        assert seen.events("input_audio_buffer.committed") == [], "nobody pressed"
+        seen.page.keyboard.down("Space")
+        seen.until_mic_ms(6000 + 2100)
+        seen.page.keyboard.up("Space")
+        seen.until_caption("user", "capital of france")
+        seen.until_loud(300)
+        assert [line.lower() for line in seen.captions("user")] == ["what is the capital of france"]
+
+
+def test_another_microphone_can_be_chosen_in_a_call(
+    browser: Browser, server: Served, microphone: Microphone
+) -> None:
+    microphone.says((4000, "01_slt"))
+    with page_of(browser, server) as seen:
+        seen.start()
+        seen.button("Settings").click()
+        choice = seen.widget.get_by_label("Microphone")
+        expect(choice.locator("option")).not_to_have_count(1)
+        choice.select_option(index=1)
+        seen.until("__ear.nMics === 2")
+        seen.until_caption("user", "capital of france")
+        seen.until_loud(300)
+
+
+def test_without_a_microphone_one_is_told_and_can_type(browser: Browser, server: Served) -> None:
+    with page_of(browser, server, permissions=["geolocation"]) as seen:
+        seen.button("Start").click()
+        seen.until_state("error")
+        alert = seen.widget.get_by_role("alert")
+        expect(alert).to_contain_text("microphone is blocked")
+        look(seen, "no-microphone")
+        alert.get_by_role("button", name="Type instead").click()
+        seen.until_state("listening")
+        seen.write("What is the capital of France?")
+        seen.until_caption("agent", "Paris")
+        seen.until_loud(300)
+
+
+def test_with_less_motion_nothing_moves(browser: Browser, server: Served, microphone: Microphone) -> None:
+    microphone.says()
+    with page_of(browser, server) as seen:
+        seen.start()
+        moving = "document.querySelector('voicestack-widget').shadowRoot.getAnimations()"
+        running = (
+            f"{moving}.filter(one => one.playState === 'running').map(one => one.effect.target.className)"
+        )
+        assert seen.page.evaluate(running) == []
+
+
+def test_a_page_of_another_origin_embeds_it_with_one_line(
+    browser: Browser, server: Served, microphone: Microphone
+) -> None:
+    microphone.says()
+    other = f"http://localhost:{free_port()}"
+    html = (
+        '<!doctype html><html lang="en"><title>shop</title><link rel="icon" href="data:,"><h1>A shop</h1>'
+        f'<script type="module" src="{server.url}/widget/voicestack.js"></script>'
+        "<voicestack-widget></voicestack-widget>"
+    )
+
+    def answer(route: Route) -> None:
+        route.fulfill(body=html, content_type="text/html")
+
+    with browser.new_context(permissions=["microphone"]) as context:
+        context.route(f"{other}/**", answer)
+        with visit(context, f"{other}/shop.html") as seen:
+            for transport in ("webrtc", "websocket"):
+                seen.widget.evaluate("(it, way) => it.setAttribute('transport', way)", transport)
+                seen.start()
+                assert seen.connection == transport
+                n_before = len(seen.events("response.done"))
+                seen.write("What is the capital of France?")
+                seen.until_event("response.done", n_before + 1)
+                seen.until_silent()
+                seen.button("End").click()
+                seen.until_state("ended")
+
+
+def test_the_page_shows_when_the_server_is_not_ready(context: BrowserContext, server: Served) -> None:
+    def warming(route: Route) -> None:
+        route.fulfill(status=503, json={"ready": False}, headers={"Retry-After": "1"})
+
+    context.route("**/readyz", warming)
+    with visit(context, server.url) as seen:
+        seen.expected = ["status of 503"]
+        expect(seen.page.get_by_role("status").first).to_contain_text("warming up", timeout=WITHIN_MS)
+        context.unroute("**/readyz")
+        expect(seen.page.get_by_role("status").first).to_contain_text("is ready", timeout=WITHIN_MS)
