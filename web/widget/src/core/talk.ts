@@ -237,6 +237,7 @@ export class Talk {
       const connection = ++this.connection;
       try {
         const link = await this.connect(connection);
+        this.attempt += 1;
         if (connection !== this.connection) link.close();
         else this.opened(link);
         return;
@@ -371,6 +372,7 @@ export class Talk {
     this.isResumed = false;
     this.keepTime();
     this.save();
+    this.tellState();
     for (const words of this.unsent.splice(0)) this.say(words);
   }
 
