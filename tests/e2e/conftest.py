@@ -1,4 +1,4 @@
-"""One server, one browser and one playwright for all tests in the browser."""
+"""One server and one browser for the tests of this folder, and for no others: Playwright runs a loop."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ from tests.support.served import Served, served
 from voicestack.server.site import BUILT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """With the embedded engines."""
     if not (BUILT / "index.html").exists():
@@ -25,12 +25,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Microphone:
     return Microphone(tmp_path_factory.mktemp("microphone") / "microphone.wav")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright, microphone: Microphone) -> Iterator[Browser]:
     with chromium(playwright, microphone) as running:
         yield running

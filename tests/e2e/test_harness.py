@@ -6,8 +6,17 @@ import pytest
 from playwright.sync_api import BrowserContext
 
 from tests.support.browser import HEARD_RATE_HZ, Microphone, Visit, visit
+from tests.support.matching import distances
 from tests.support.served import Served
-from tests.support.speech import wav_bytes
+from tests.support.speech import SPEECH, read_wav, wav_bytes
+from voicestack.core.audio import EAR_RATE_HZ, Pcm
+
+RECORDINGS = ("01_slt", "02_slt", "08_slt", "12_slt")
+
+
+def recording(name: str) -> Pcm:
+    return read_wav(SPEECH / f"{name}.wav")
+
 
 LOOP_BACK = """async () => {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
@@ -30,6 +39,9 @@ def test_what_the_microphone_says_is_what_the_ear_hears(
         pcm = seen.played()
         assert 800 < seen.page.evaluate("__ear.loudMs()") < 1800
         assert "capital of france" in server.transcribe(wav_bytes(pcm, HEARD_RATE_HZ))
+        found = distances(pcm, HEARD_RATE_HZ, {name: (recording(name), EAR_RATE_HZ) for name in RECORDINGS})
+        assert min(found, key=lambda name: found[name]) == "01_slt", found
+        assert found.pop("01_slt") < 0.6 * min(found.values()), found
         (heard,) = seen.heard()
         assert heard.kind == "context"
         assert abs(heard.start_ms - began_ms) < 3000

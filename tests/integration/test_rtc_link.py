@@ -1,88 +1,21 @@
 """Does a peer connection carry what it should, both ways, and end as it should? Against plain aiortc."""
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import pytest
+from aiortc import RTCIceServer
 
+from tests.support.rtc_links import ON_LOOPBACK, LinkLog, in_real_time, linked
 from tests.support.rtc_peer import RtcPeer, pitch_hz, tone
+from tests.support.turn_server import has_coturn, turn_server
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
-from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO, Pcm
-from voicestack.core.errors import PeerProtocolError
+from voicestack.core.audio import EAR_RATE_HZ
+from voicestack.core.errors import Overloaded, PeerProtocolError
+from voicestack.transports import rtc_path
 from voicestack.transports.rtc_link import PLAY_RATE_HZ, RtcLink
-from voicestack.transports.rtc_settings import RtcSettings
-
-SETTINGS = RtcSettings(addresses=("127.0.0.1",))
-
-
-def in_real_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run a coroutine as a test, on sockets. What a task or a callback raises and nobody sees fails it."""
-
-    @functools.wraps(test)
-    def run() -> None:
-        failures: list[dict[str, Any]] = []
-
-        async def watched() -> None:
-            loop = asyncio.get_running_loop()
-            loop.set_exception_handler(lambda _, details: failures.append(details))
-            await asyncio.wait_for(test(), 60)
-
-        asyncio.run(watched())
-        assert failures == []
-
-    return run
-
-
-class Log:
-    """What a link said."""
-
-    def __init__(self, link: RtcLink) -> None:
-        self.link = link
-        self.n_opened = 0
-        self.messages: list[str | bytes] = []
-        self.parts: list[Pcm] = []
-        self.arrivals_ns: list[int] = []
-        self.reasons: list[str] = []
-        self.late_ns: list[int] = []
-        link.on_open = self._opened
-        link.on_message = self.messages.append
-        link.on_audio = self._heard
-        link.on_closed = self.reasons.append
-        link.on_sent = self.late_ns.append
-
-    def _opened(self) -> None:
-        self.n_opened += 1
-
-    def _heard(self, pcm: Pcm, arrived_ns: int) -> None:
-        self.parts.append(pcm)
-        self.arrivals_ns.append(arrived_ns)
-
-    @property
-    def heard(self) -> Pcm:
-        return np.concatenate(self.parts) if self.parts else NO_AUDIO
-
-
-@asynccontextmanager
-async def linked(settings: RtcSettings = SETTINGS) -> AsyncIterator[tuple[RtcPeer, Log]]:
-    """A peer and a link that are connected; nothing is left of either."""
-    before = asyncio.all_tasks()
-    async with RtcPeer() as peer:
-        async with Scope() as scope:
-            log = Log(RtcLink(settings, SystemClock(), scope))
-            await peer.call(log.link.answer)
-            await peer.opened()
-            await peer.wait_until(lambda: log.n_opened == 1)
-            yield peer, log
-        assert log.reasons != []
-        assert len(log.reasons) == 1
-    await asyncio.sleep(0.01)
-    assert asyncio.all_tasks() - before == set()
+from voicestack.transports.rtc_settings import IceServer
 
 
 @in_real_time
@@ -125,7 +58,7 @@ async def test_events_both_ways_in_order() -> None:
 
 @in_real_time
 async def test_flush_drops_at_once() -> None:
-    async with linked() as (peer, log):
+    async with linked() as (_, log):
         log.link.play(tone(600, 2.0, PLAY_RATE_HZ))
         log.link.flush()
         await asyncio.sleep(0.1)
@@ -154,7 +87,7 @@ async def test_we_hang_up() -> None:
 @in_real_time
 async def test_an_offer_that_is_none() -> None:
     async with Scope() as scope:
-        link = RtcLink(SETTINGS, SystemClock(), scope)
+        link = RtcLink(ON_LOOPBACK, SystemClock(), scope)
         with pytest.raises(PeerProtocolError) as caught:
             await link.answer("v=0\r\n")
         assert caught.value.wire_code == "invalid_offer"
@@ -162,10 +95,209 @@ async def test_an_offer_that_is_none() -> None:
 
 @in_real_time
 async def test_nobody_calls() -> None:
-    settings = replace(SETTINGS, connect_timeout_ms=100)
+    settings = replace(ON_LOOPBACK, connect_timeout_ms=100)
     async with Scope() as scope, RtcPeer() as peer:
-        log = Log(RtcLink(settings, SystemClock(), scope))
+        log = LinkLog(RtcLink(settings, SystemClock(), scope))
         await peer.pc.setLocalDescription(await peer.pc.createOffer())
         await log.link.answer(peer.pc.localDescription.sdp)
         await peer.wait_until(lambda: log.reasons != [])
         assert log.reasons == ["the peer did not connect in time"]
+
+
+@in_real_time
+async def test_the_peer_comes_back_from_elsewhere() -> None:
+    async with linked() as (peer, log):
+        before = log.link.client
+        peer.microphone.say(tone(440, 20.0))
+        await peer.restart(log.link.restart)
+        await peer.wait_until(lambda: log.link.figures.n_restarts == 1)
+        assert log.link.client != before
+        n_before = len(log.parts)
+        log.link.send([b'{"type":"still here"}'])
+        peer.channel.send("me too")
+        log.link.play(tone(600, 0.4, PLAY_RATE_HZ))
+        await peer.wait_until(lambda: len(log.parts) > n_before + 30 and log.messages == ["me too"])
+        await peer.wait_until(lambda: peer.messages == ['{"type":"still here"}'] and peer.n_frames > 10)
+        figures = log.link.figures
+        assert figures.n_lost <= 2
+        assert figures.n_refused == 0
+
+
+@in_real_time
+async def test_a_restart_that_does_not_connect_leaves_the_call_alone() -> None:
+    async with linked(replace(ON_LOOPBACK, connect_timeout_ms=300)) as (peer, log):
+        offer = peer.pc.localDescription.sdp
+        changed = offer.replace(peer.ufrag, "abcdefgh")
+        answer = await log.link.restart(changed)
+        assert "a=setup:active" in answer
+        await asyncio.sleep(0.5)
+        peer.channel.send("still here")
+        await peer.wait_until(lambda: log.messages == ["still here"])
+        assert log.link.figures.n_restarts == 0
+
+
+@in_real_time
+async def test_an_offer_with_the_same_ufrag_changes_nothing() -> None:
+    async with linked() as (peer, log):
+        answer = await log.link.restart(peer.pc.localDescription.sdp)
+        before = peer.pc.remoteDescription.sdp
+        assert next(line for line in answer.splitlines() if "ice-ufrag" in line) in before
+
+
+@in_real_time
+async def test_a_restart_by_somebody_else_is_refused() -> None:
+    async with linked() as (_, log), RtcPeer() as other:
+        await other.pc.setLocalDescription(await other.pc.createOffer())
+        with pytest.raises(PeerProtocolError) as caught:
+            await log.link.restart(other.pc.localDescription.sdp)
+        assert caught.value.wire_code == "invalid_offer"
+
+
+def impatient(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rtc_path, "CONSENT_INTERVAL_S", 0.05)
+    patch.setattr(rtc_path, "CONSENT_REPEATS", 0)
+
+
+def test_a_peer_that_vanishes_is_missed() -> None:
+    @in_real_time
+    async def run() -> None:
+        async with linked(replace(ON_LOOPBACK, consent_timeout_ms=800)) as (peer, log):
+            peer.deaf = True
+            await peer.wait_until(lambda: log.reasons != [])
+            assert log.reasons == ["the peer is gone"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        impatient(patch)
+        run()
+
+
+def test_a_brief_loss_is_survived() -> None:
+    @in_real_time
+    async def run() -> None:
+        async with linked(replace(ON_LOOPBACK, consent_timeout_ms=3000)) as (peer, log):
+            peer.deaf = True
+            await asyncio.sleep(0.7)
+            peer.deaf = False
+            await asyncio.sleep(3.5)
+            peer.channel.send("back")
+            await peer.wait_until(lambda: log.messages == ["back"])
+            assert log.reasons == []
+
+    with pytest.MonkeyPatch.context() as patch:
+        impatient(patch)
+        run()
+
+
+@in_real_time
+async def test_a_peer_that_does_not_read_is_cut_off() -> None:
+    async with linked(replace(ON_LOOPBACK, max_unsent_bytes=100_000)) as (peer, log):
+        peer.deaf = True
+        for _ in range(30):
+            log.link.send([b'"' + bytes(10_000) + b'"'])
+            await asyncio.sleep(0)
+        assert log.reasons == ["the peer does not read its events"]
+
+
+@in_real_time
+async def test_the_longest_events() -> None:
+    async with linked() as (peer, log):
+        peer.channel.send("x" * 262_144)
+        log.link.send([b"y" * 65_536])
+        await peer.wait_until(lambda: bool(log.messages and peer.messages))
+        assert log.messages == ["x" * 262_144]
+        assert peer.messages == ["y" * 65_536]
+        log.link.send([b"y" * 262_145, b"after"])
+        await peer.wait_until(lambda: len(peer.messages) == 2)
+        assert peer.messages[1] == "after"
+        assert log.link.figures.n_events_dropped == 1
+
+
+@in_real_time
+async def test_channels_with_other_labels_are_nobodys() -> None:
+    async with Scope() as scope, RtcPeer(label="chat") as peer:
+        log = LinkLog(RtcLink(ON_LOOPBACK, SystemClock(), scope))
+        await peer.call(log.link.answer)
+        await peer.opened()
+        peer.channel.send("hello")
+        second = peer.pc.createDataChannel("oai-events")
+        await peer.wait_until(lambda: second.readyState == "open" and log.n_opened == 1)
+        second.send("event")
+        await peer.wait_until(lambda: log.messages != [])
+        assert log.messages == ["event"]
+
+
+@in_real_time
+async def test_a_bug_in_what_hears_ends_its_scope() -> None:
+    async def call() -> None:
+        async with Scope() as scope, RtcPeer() as peer:
+            link = RtcLink(ON_LOOPBACK, SystemClock(), scope)
+            link.on_audio = lambda pcm, arrived_ns: 1 // 0  # type: ignore[assignment]
+            await peer.call(link.answer)
+            await peer.opened()
+            await asyncio.sleep(5)
+
+    with pytest.raises(ZeroDivisionError):
+        await call()
+
+
+@in_real_time
+async def test_ports_come_from_the_range_and_run_out() -> None:
+    settings = replace(ON_LOOPBACK, port_min=45_600, port_max=45_600)
+    async with Scope() as scope, RtcPeer() as peer:
+        link = RtcLink(settings, SystemClock(), scope)
+        answer = await peer.call(link.answer)
+        assert " 127.0.0.1 45600 typ host" in answer
+        with pytest.raises(Overloaded):
+            await RtcLink(settings, SystemClock(), scope).answer(peer.pc.localDescription.sdp)
+
+
+@in_real_time
+async def test_a_dead_stun_server_and_a_nat() -> None:
+    settings = replace(
+        ON_LOOPBACK,
+        public_address="192.0.2.7",
+        ice_servers=(IceServer("stun:127.0.0.1:9"),),
+        gather_timeout_ms=100,
+    )
+    async with Scope() as scope, RtcPeer() as peer:
+        answer = await peer.call(RtcLink(settings, SystemClock(), scope).answer)
+        assert " 192.0.2.7 " in answer
+        await peer.opened()
+
+
+@pytest.mark.skipif(not has_coturn, reason="coturn is not installed")
+def test_the_peer_is_behind_turn() -> None:
+    with turn_server() as turn:
+
+        @in_real_time
+        async def run() -> None:
+            peer = RtcPeer(
+                ice_servers=[RTCIceServer([turn.url], turn.username, turn.credential)], relay_only=True
+            )
+            async with linked(caller=peer) as (_, log):
+                peer.microphone.say(tone(440, 3.0))
+                log.link.play(tone(600, 0.5, PLAY_RATE_HZ))
+                await peer.wait_until(lambda: len(log.heard) > EAR_RATE_HZ and peer.n_frames > 20)
+                assert abs(pitch_hz(log.heard[-8000:], EAR_RATE_HZ) - 440) < 5
+
+        run()
+
+
+@pytest.mark.skipif(not has_coturn, reason="coturn is not installed")
+def test_we_are_behind_turn() -> None:
+    with turn_server() as turn:
+        settings = replace(
+            ON_LOOPBACK,
+            relay_only=True,
+            ice_servers=(IceServer(turn.url, turn.username, turn.credential),),
+        )
+
+        @in_real_time
+        async def run() -> None:
+            async with linked(settings, RtcPeer()) as (peer, log):
+                assert " typ relay" in peer.pc.remoteDescription.sdp
+                peer.microphone.say(tone(440, 3.0))
+                log.link.play(tone(600, 0.5, PLAY_RATE_HZ))
+                await peer.wait_until(lambda: len(log.heard) > EAR_RATE_HZ and peer.n_frames > 20)
+
+        run()

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Playwright,
+)
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.support.speech import SPEECH, read_wav, wav_bytes
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
@@ -36,7 +44,7 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
 )
-NO_UDP = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
+NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
 
 
 class Microphone:
@@ -135,6 +143,17 @@ class Visit:
         found = [*self.complaints, *forbidden]
         return [one for one in found if not any(re.search(pattern, one) for pattern in self.expected)]
 
+    def story(self) -> str:
+        """What has happened, for whoever has to find out why a test failed."""
+        told = (
+            "__ear.events.map(({ way, direction, at, event }) => `${Math.round(at)} ${way} ${direction} "
+            + ("${JSON.stringify(event).slice(0, 160)}`)")
+        )
+        lines: list[str] = self.page.evaluate(told)
+        loud = self.page.evaluate("[__ear.loudMs(), __ear.silentMs(), __ear.micAt, performance.now()]")
+        seen = f"loud ms, silent ms, microphone at, now: {loud}"
+        return "\n".join([*lines[-40:], f"states: {self.states}", seen, *self.unexpected()])
+
     # --- the page's clock, sound and wire -----------------------------------------------------------------
 
     def now_ms(self) -> float:
@@ -144,7 +163,11 @@ class Visit:
 
     def until(self, condition: str, argument: Any = None, *, within_ms: int = WITHIN_MS) -> None:
         """Wait for a JavaScript expression or function to be true."""
-        self.page.wait_for_function(condition, arg=argument, timeout=within_ms, polling=50)
+        asked = condition if "=>" in condition else f"() => {condition}"  # the page's policy forbids eval
+        try:
+            self.page.wait_for_function(asked, arg=argument, timeout=within_ms, polling=50)
+        except TooLate as late:
+            raise AssertionError(f"waited in vain for {condition} ({argument})\n{self.story()}") from late
 
     def until_mic_ms(self, at_ms: int) -> None:
         """Wait until the microphone has played so much of its file."""
@@ -203,22 +226,88 @@ class Visit:
         """The custom element. What is looked for in it is found in its shadow, too."""
         return self.page.locator("voicestack-widget")
 
+    def button(self, name: str) -> Locator:
+        """The button whose accessible name begins so."""
+        return self.widget.get_by_role("button", name=re.compile(f"^{name}", re.IGNORECASE))
+
+    def mount(self, **options: Any) -> None:
+        """Put a widget with these options in the place of the page's own. Tools are among those below."""
+        tools = options.pop("tools", [])
+        self.page.evaluate(_MOUNT, [options, tools])
+
+    def start(self, *states: str) -> None:
+        """Click on the start button and wait until the call is there."""
+        self.button("Start").click()
+        self.until_state(*(states or ("listening", "thinking", "speaking")))
+
     def until_state(self, *states: str) -> str:
         """Wait until the widget is in one of these states. Returns which."""
-        shown = "document.querySelector('voicestack-widget')?.dataset.state"
-        self.until(f"states => states.includes({shown})", list(states))
-        state: str = self.page.evaluate(shown)
+        self.until(f"states => states.includes({_STATE})", list(states))
+        return self.state
+
+    @property
+    def state(self) -> str:
+        """The state of the widget."""
+        state: str = self.page.evaluate(_STATE)
         return state
 
+    @property
+    def states(self) -> list[str]:
+        """All that it has been in since it was mounted."""
+        states: list[str] = self.page.evaluate("window.widgetStates ?? []")
+        return states
+
+    @property
+    def connection(self) -> str:
+        """Over what it talks: "webrtc" or "websocket"."""
+        kind: str = self.page.evaluate("document.querySelector('voicestack-widget').connection")
+        return kind
+
+    def write(self, text: str) -> None:
+        """Type a message and send it."""
+        field = self.widget.get_by_role("textbox")
+        field.fill(text)
+        field.press("Enter")
+
+    def lines(self, role: str) -> Locator:
+        """The captions of "user" or "agent"."""
+        return self.widget.get_by_role("log").locator(f"[data-role={role}]")
+
     def captions(self, role: str) -> list[str]:
-        """What the captions show of "user" or "agent"."""
-        lines = self.widget.get_by_role("log").locator(f"[data-role={role}]").all_inner_texts()
-        return [" ".join(line.split()) for line in lines]
+        """What they say, without who says it."""
+        spoken = self.lines(role).locator("span:last-child").all_inner_texts()
+        return [" ".join(line.split()) for line in spoken]
 
     def until_caption(self, role: str, words: str) -> None:
         """Wait until a caption has these words (a regular expression, in any case)."""
-        line = self.widget.get_by_role("log").locator(f"[data-role={role}]")
-        line.filter(has_text=re.compile(words, re.IGNORECASE)).first.wait_for(timeout=WITHIN_MS)
+        line = self.lines(role).filter(has_text=re.compile(words, re.IGNORECASE))
+        line.first.wait_for(timeout=WITHIN_MS)
+
+
+_STATE = "document.querySelector('voicestack-widget')?.state"
+_MOUNT = """async ([options, names]) => {
+  const { mountVoice } = await import("/widget/voicestack.js");
+  const before = document.querySelector("voicestack-widget");
+  const place = before?.parentElement ?? document.body;
+  before?.remove();
+  window.toolCalls = [];
+  const known = {
+    get_weather: {
+      schema: {
+        description: "The weather in a city.",
+        parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+      },
+      run: (given) => {
+        window.toolCalls.push(given);
+        return "sunny, 21 degrees";
+      },
+    },
+  };
+  const tools = Object.fromEntries(names.map((name) => [name, known[name]]));
+  const widget = mountVoice({ target: place, ...options, tools });
+  window.widgetStates = [];
+  widget.addEventListener("voicestack-state", () => window.widgetStates.push(widget.state));
+}"""
 
 
 @contextmanager

@@ -22,13 +22,13 @@ from voicestack.ports import Asr, Llm
 from voicestack.realtime.protocol import RealtimeProtocol
 from voicestack.session.session import Session
 from voicestack.session.tuning import Engines, Tuning
+from voicestack.transports.rtc_settings import LinkFigures
 from voicestack.transports.webrtc import CallWaits, WebRtcTransport
 
 Event = dict[str, Any]
 FRAME_SAMPLES = EAR_RATE_HZ // 50
 
 
-@dataclass(slots=True)
 class FakeLink:
     """Satisfies `transports.webrtc.Link` and keeps everything.
 
@@ -36,13 +36,15 @@ class FakeLink:
         log: (instant, what, with what) in order: event, play, rest, flush, close.
     """
 
-    clock: Clock
-    client: str = "192.0.2.1"
-    on_open: Callable[[], None] = lambda: None
-    on_message: Callable[[str | bytes], None] = lambda message: None
-    on_audio: Callable[[Pcm, int], None] = lambda pcm, arrived_ns: None
-    on_closed: Callable[[str], None] = lambda reason: None
-    log: list[tuple[int, str, Any]] = field(default_factory=list)
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.client = clock, "192.0.2.1"
+        self.on_open: Callable[[], None] = lambda: None
+        self.on_message: Callable[[str | bytes], None] = lambda message: None
+        self.on_audio: Callable[[Pcm, int], None] = lambda pcm, arrived_ns: None
+        self.on_closed: Callable[[str], None] = lambda reason: None
+        self.on_sent: Callable[[int], None] = lambda late_ns: None
+        self.figures = LinkFigures()
+        self.log: list[tuple[int, str, Any]] = []
 
     def _keep(self, what: str, value: Any = None) -> None:
         self.log.append((self.clock.now_ns(), what, value))
@@ -166,9 +168,7 @@ async def _in_call(
     protocol = make_protocol(
         SETTINGS, extensions=extensions, owns_playout=True, numbers=numbers, now_ns=clock.now_ns
     )
-    transport = WebRtcTransport(
-        link, protocol, tts_rate_hz=24_000, clock=clock, waits=CallWaits(15_000, grace_ms)
-    )
+    transport = WebRtcTransport(protocol, tts_rate_hz=24_000, clock=clock, waits=CallWaits(15_000, grace_ms))
     session = Session(
         SessionId("sess_1"),
         transport,
@@ -182,7 +182,8 @@ async def _in_call(
     call = Call(link, transport, protocol, session, figures, clock)
 
     async def client() -> None:
-        await asyncio.sleep(0)
+        await transport.listening()
+        transport.attach(link, lambda: session.history)
         await script(call)
         transport.hang_up()
 

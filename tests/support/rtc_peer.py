@@ -9,8 +9,17 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 import numpy as np
-from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aioice import Candidate, Connection
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc.rtcicetransport import RTCIceTransport
 from av import AudioFrame
 from av.audio.resampler import AudioResampler
 
@@ -82,12 +91,21 @@ class RtcPeer:
         n_frames: Frames of that.
     """
 
-    def __init__(self, *, ice_servers: list[RTCIceServer] | None = None, label: str = "oai-events") -> None:
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=ice_servers or []))
+    def __init__(
+        self,
+        *,
+        ice_servers: list[RTCIceServer] | None = None,
+        relay_only: bool = False,
+        label: str = "oai-events",
+    ) -> None:
+        policy = RTCIceTransportPolicy.RELAY if relay_only else RTCIceTransportPolicy.ALL
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=ice_servers or [], iceTransportPolicy=policy))
+        self._restarted: list[Connection] = []
         self.microphone = Microphone()
         self.messages: list[str | bytes] = []
         self.n_frames = 0
         self._parts: list[Pcm] = []
+        self._is_deaf = False
         self._listener: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.pc.addTrack(self.microphone)
@@ -136,9 +154,61 @@ class RtcPeer:
         """Wait for the data channel."""
         await self.wait_until(lambda: self.channel.readyState == "open")
 
+    @property
+    def ice(self) -> RTCIceTransport:
+        assert self.pc.sctp is not None
+        return self.pc.sctp.transport.transport
+
+    @property
+    def ufrag(self) -> str:
+        """Of this end, in its first offer."""
+        return self.ice.iceGatherer.getLocalParameters().usernameFragment or ""
+
+    @property
+    def deaf(self) -> bool:
+        """Whether nothing comes through to this end any more."""
+        return self._is_deaf
+
+    @deaf.setter
+    def deaf(self, is_deaf: bool) -> None:
+        self._is_deaf = is_deaf
+        for protocol in self.ice._connection._protocols:
+            if is_deaf:
+                protocol.datagram_received = _drop  # type: ignore[method-assign]
+            else:
+                del protocol.datagram_received
+
+    async def restart(self, answerer: Answerer) -> None:
+        """Go on over other sockets, as a browser does on another network. aiortc itself cannot."""
+        old = self.ice._connection
+        new = Connection(ice_controlling=True)
+        self._restarted.append(new)
+        await new.gather_candidates()
+        kept = [
+            line
+            for line in self.pc.localDescription.sdp.splitlines()
+            if not line.startswith(("a=candidate", "a=end-of-candidates"))
+        ]
+        offer = "\r\n".join([*kept, *(f"a=candidate:{each.to_sdp()}" for each in new.local_candidates), ""])
+        offer = offer.replace(old.local_username, new.local_username)
+        answer = await answerer(offer.replace(old.local_password, new.local_password))
+        for line in answer.splitlines():
+            name, _, value = line.partition(":")
+            if name == "a=candidate":
+                await new.add_remote_candidate(Candidate.from_sdp(value))
+            elif name == "a=ice-ufrag":
+                new.remote_username = value
+            elif name == "a=ice-pwd":
+                new.remote_password = value
+        new._queue = old._queue
+        await new.connect()
+        self.ice._send = new.send
+
     async def close(self) -> None:
         """Hang up."""
         await self.pc.close()
+        for connection in self._restarted:
+            await connection.close()
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.wait([self._listener])
@@ -159,6 +229,10 @@ class RtcPeer:
                 return
             assert isinstance(frame, AudioFrame)
             for part in mono.resample(frame):
-                self._parts.append(part.to_ndarray().reshape(-1))
+                self._parts.append(part.to_ndarray().reshape(-1).astype(np.int16))
             self.n_frames += 1
             self._changed.set()
+
+
+def _drop(data: bytes | str, addr: object) -> None:
+    """Nothing comes through."""

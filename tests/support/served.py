@@ -8,14 +8,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 
+from tests.support.matching import distances
 from voicestack.cli.bench_server import free_port
+from voicestack.core.audio import Pcm
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 120
 STOP_LIMIT_S = 20
 SLOW_MACHINE = ("llm.first_token_ms=20000", "budget.readiness_turn_ms=20000")
 """Nothing here is about speed."""
+
+SPEECH_RATE_HZ = 24_000
+"""Of `/v1/audio/speech` as PCM."""
+SAME = 0.9
+"""Below this distance a recording holds a sentence. Right ones are at 0.4 to 0.7 (Opus, a slow machine), one
+with another name in it is at 1.2, other sentences and noise from 1.5."""
+OTHER_WORDS = (
+    "The capital of France is London.",
+    "The capital of Spain is Madrid.",
+    "There are seven days in a week.",
+)
 
 
 class Served:
@@ -76,6 +90,20 @@ class Served:
         )
         answer.raise_for_status()
         return str(answer.json()["text"]).lower()
+
+    def speak(self, words: str) -> Pcm:
+        """The same words from its own voice, int16 mono at SPEECH_RATE_HZ."""
+        wish = {"model": "tts", "voice": "default", "input": words, "response_format": "pcm"}
+        answer = httpx.post(f"{self.url}/v1/audio/speech", json=wish, timeout=120, trust_env=False)
+        answer.raise_for_status()
+        return np.frombuffer(answer.content, np.int16)
+
+    def check_said(self, words: str, recording: Pcm, rate_hz: int) -> None:
+        """A recording is its voice with these words, and not with similar ones."""
+        all_words = [words, *(other for other in OTHER_WORDS if other != words)]
+        found = distances(recording, rate_hz, {one: (self.speak(one), SPEECH_RATE_HZ) for one in all_words})
+        right = found.pop(words)
+        assert right < min(SAME, 0.85 * min(found.values())), f"not {words!r}: {right}, others {found}"
 
     def metrics(self) -> str:
         """Its figures."""

@@ -1,5 +1,7 @@
 """Is the page built once, again when its sources change, and never in the way of `make run`?"""
 
+import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -207,9 +209,28 @@ def test_make_web_fails_when_it_cannot(fake: FakeSteps, capsys: pytest.CaptureFi
     assert "voicestack: 'Building the page' failed" in capsys.readouterr().err
 
 
+def test_a_package_is_built_without_changing_the_machine(
+    fake: FakeSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "node_version", lambda: 0)
+    with pytest.raises(SetupFailed, match=r"Node\.js and npm are not installed"):
+        web.build(installs=False)
+    assert fake.titles == []
+
+
 def test_debian_packages_can_be_asked_for_by_hand(fake: FakeSteps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "way_to_root", lambda: None)
     monkeypatch.setattr(web, "install_debian", environment.install_debian)
     monkeypatch.setattr(shutil, "which", lambda program: None)
     with pytest.raises(SetupFailed, match="sudo apt-get install -y chromium coturn"):
         web.set_up_page("test")
+
+
+def test_the_lock_pins_everything_and_names_no_host() -> None:
+    lock = (Path(__file__).resolve().parents[2] / "web" / "package-lock.json").read_text()
+    assert "://" not in re.sub(r'"(url|funding)": "[^"]*"', "", lock)
+    packages = json.loads(lock)["packages"]
+    own = {"", "widget"}
+    assert all(
+        package.get("link") or "integrity" in package for path, package in packages.items() if path not in own
+    )

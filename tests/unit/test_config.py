@@ -245,3 +245,42 @@ def test_each_key_is_found_on_the_line_that_defines_it(blocks: list[str]) -> Non
     lines = text.split("\n")
     for path, line in found.items():
         assert any(name in lines[line - 1] for name in path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "udp_port_min = 40000",
+            "my.toml:2: webrtc.udp_port_max is needed: both ends of the range",
+        ),
+        (
+            "udp_port_min = 9\nudp_port_max = 8",
+            "my.toml:3: webrtc.udp_port_max should not be less than webrtc.udp_port_min, not 8",
+        ),
+        (
+            'turn_urls = ["turn:t.example:3478"]',
+            "my.toml:2: webrtc.turn_secret is needed when there are webrtc.turn_urls",
+        ),
+        ('stun_urls = ["s.example"]', "should be stun:host or stun:host:port"),
+        ('turn_urls = ["turn:u:p@t.example"]', "should be turn:host:port"),
+        ('public_address = "example.com"', "my.toml:2: webrtc.public_address should be an IP address"),
+        ('host = "localhost"', "my.toml:2: webrtc.host should be an IP address"),
+        ("lead_ms = 5", "my.toml:2: webrtc.lead_ms should be greater than or equal to 20"),
+        ("graze_ms = 5", "my.toml:2: unknown key webrtc.graze_ms; did you mean webrtc.grace_ms?"),
+    ],
+)
+def test_mistakes_about_webrtc(toml: Path, text: str, expected: str) -> None:
+    toml.write_text(f"[webrtc]\n{text}\n")
+    (problem,) = problems(toml)
+    assert expected in problem
+
+
+def test_webrtc_behind_a_firewall(toml: Path) -> None:
+    toml.write_text(
+        '[webrtc]\nudp_port_min = 40000\nudp_port_max = 40100\npublic_address = "203.0.113.7"\n'
+        'stun_urls = ["stun:s.example:3478"]\nturn_urls = ["turns:t.example:443?transport=tcp"]\n'
+    )
+    loaded = load(str(toml), env={"VOICESTACK__WEBRTC__TURN_SECRET": "hush"}, sets=[])
+    assert loaded.config.webrtc.turn_secret.get_secret_value() == "hush"
+    assert {key: value for key, value, _ in loaded.rows()}["webrtc.turn_secret"] == "***"

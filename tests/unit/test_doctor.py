@@ -35,6 +35,9 @@ class Machine:
     def llama_server(self) -> str:
         return "" if "llama-server" in self.without else "/cache/llama-server"
 
+    def libopus(self) -> str:
+        return "" if "libopus" in self.without else "libopus 1.6.1"
+
     def weights(self, repository: str, pattern: str) -> str:
         return "" if repository in self.without else f"/hub/{repository}/{pattern}"
 
@@ -88,6 +91,14 @@ def test_a_profile_that_this_version_does_not_have_is_not_ready() -> None:
 def test_the_microphone_is_optional() -> None:
     (need,) = missing("embedded", "sounddevice")
     assert doctor.is_ready([need])
+
+
+def test_calls_over_webrtc_are_optional_and_want_libopus() -> None:
+    needs = missing("embedded", "aiortc", "libopus")
+    assert [need.name for need in needs] == ["aiortc", "libopus"]
+    assert doctor.is_ready(needs)
+    assert {need.install for need in needs} == {f"{sys.executable} -m pip install 'aiortc>=1.14,<2'"}
+    assert doctor.Here().libopus().startswith("libopus")
 
 
 def test_outside_a_checkout_there_is_no_make() -> None:

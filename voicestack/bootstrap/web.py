@@ -69,11 +69,12 @@ def set_up_page(purpose: str) -> None:
         say(f"\n{failure}\n\n  The server starts without its page for browsers. 'make web' tries again.\n")
 
 
-def build(*, tests: bool = False) -> None:
+def build(*, tests: bool = False, installs: bool = True) -> None:
     """Build the page, if it has not been built from these sources.
 
     Args:
         tests: Also install what the tests in the browser need.
+        installs: Install Debian packages where they are missing.
 
     Raises:
         SetupFailed: a step failed.
@@ -81,7 +82,7 @@ def build(*, tests: bool = False) -> None:
     needed = missing_programs() if tests else []
     if not (is_built() and has_tools()) and not node_version():
         needed += ["nodejs", "npm"]
-    if needed:
+    if needed and installs:
         install_debian(needed)
     if not has_tools() and (tests or not is_built()):
         _install_tools()

@@ -21,6 +21,8 @@ from rich.text import Text
 
 from voicestack.bootstrap import llama_server_path
 from voicestack.config.load import DEFAULT_PROFILE, profiles
+from voicestack.core.errors import ConfigError
+from voicestack.transports.opus import library_version
 
 PROFILES = ("embedded", "cpu", "gpu")
 PORT = 8080
@@ -44,6 +46,9 @@ GPU_PACKAGES = {
 }
 """The extra `gpu`."""
 CPU_PACKAGES = {name: GPU_PACKAGES[name] for name in GPU_PACKAGES if not name.startswith("vllm")}
+
+WEBRTC_PACKAGE = "aiortc>=1.14,<2"
+"""A dependency of voicestack itself; the server runs without it, and takes no such calls."""
 
 WHISPER = {
     "tiny.en": "Systran/faster-whisper-tiny.en",
@@ -96,6 +101,10 @@ class Look(Protocol):
         """The path of a llama-server that starts."""
         ...
 
+    def libopus(self) -> str:
+        """The version of libopus."""
+        ...
+
     def weights(self, repository: str, pattern: str) -> str:
         """Where the model cache has a repository's file."""
         ...
@@ -113,7 +122,7 @@ def needs_of(profile: str, look: Look, *, in_checkout: bool) -> list[Need]:
     """What a profile needs on the machine that `look` sees; `in_checkout` is where `make` works."""
     if profile == "embedded":
         needs = _packages(EMBEDDED_PACKAGES, look, SET_UP if in_checkout else "")
-        return [*needs, _llama(look, in_checkout=in_checkout), _microphone(look)]
+        return [*needs, _llama(look, in_checkout=in_checkout), *_webrtc(look), _microphone(look)]
     packages = CPU_PACKAGES if profile == "cpu" else GPU_PACKAGES
     needs = [_profile_file(profile, look), *_packages(packages, look, "")]
     if profile == "cpu":
@@ -125,7 +134,7 @@ def needs_of(profile: str, look: Look, *, in_checkout: bool) -> list[Need]:
             Need("NVIDIA GPU", "vLLM, Whisper", gpus, "# a machine with an NVIDIA GPU, and its driver")
         )
         needs.append(_whisper("large-v3-turbo", look))
-    return [*needs, _microphone(look)]
+    return [*needs, *_webrtc(look), _microphone(look)]
 
 
 def is_ready(needs: Iterable[Need]) -> bool:
@@ -171,6 +180,14 @@ def _profile_file(profile: str, look: Look) -> Need:
     )
 
 
+def _webrtc(look: Look) -> list[Need]:
+    install = f"{sys.executable} -m pip install '{WEBRTC_PACKAGE}'"  # it brings av, and that libopus
+    package = Need(
+        "aiortc", "calls from browsers over WebRTC", look.package("aiortc"), install, optional=True
+    )
+    return [package, Need("libopus", "their sound", look.libopus(), install, optional=True)]
+
+
 def _microphone(look: Look) -> Need:
     install = f"{sys.executable} -m pip install 'sounddevice>=0.5'; apt-get install libportaudio2"
     return Need("sounddevice", "voicestack talk --mic", look.package("sounddevice"), install, optional=True)
@@ -194,6 +211,13 @@ class Here:
         """See `Look`."""
         path = str(llama_server_path())
         return path if _output(path, "--version") is not None else ""
+
+    def libopus(self) -> str:
+        """See `Look`."""
+        try:
+            return library_version()
+        except ConfigError:
+            return ""
 
     def weights(self, repository: str, pattern: str) -> str:
         """See `Look`."""

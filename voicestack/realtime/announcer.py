@@ -135,6 +135,11 @@ class Announcer:
                     self._wishes = {tag: wish for tag, wish in kept if wish[1] != event_id}
                 return [self.refusal(error, event_id)]
 
+    def reopened(self) -> list[bytes]:
+        """For a client that comes back: the frames that begin the replies that have not said anything yet."""
+        silent = (response for response in self.live.values() if response.is_silent)
+        return [frame for response in silent for frame in response.open()]
+
     def refusal(self, error: VoiceStackError, event_id: str | None) -> bytes:
         """The frame that says what was wrong with a client event, named as the client named it."""
         return self._writer.event("error", error={**error_fields(error), "event_id": event_id})

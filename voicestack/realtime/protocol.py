@@ -161,7 +161,8 @@ class RealtimeProtocol:
         if not self.extensions:
             return self.opening()
         items = said_earlier(entries, show_transcripts=self._session.shows_transcripts)
-        return [*self.opening(), self._writer.event("voicestack.conversation.resumed", items=items)]
+        resumed = self._writer.event("voicestack.conversation.resumed", items=items)
+        return [*self.opening(), resumed, *self._announcer.reopened()]
 
     def receive(self, message: str | bytes) -> Received:
         """Take one frame from the client: str for a text frame, bytes for a binary one.
@@ -208,6 +209,11 @@ class RealtimeProtocol:
     def plays_aside(self) -> bool:
         """Whether that is one beside the conversation, which does not end when the user speaks."""
         return self._announcer.output.is_aside
+
+    @property
+    def under_way(self) -> list[TurnId]:
+        """The replies that have begun to say something. A client that comes back cannot follow them."""
+        return [turn for turn, response in self._announcer.live.items() if not response.is_silent]
 
     def begin_playing(self, turn: TurnId) -> list[bytes]:
         """The frames that say, the first time, that the reply can be heard.

@@ -74,6 +74,11 @@ class Response:
         self._calls: dict[ItemId, CallOutput | ServedOutput] = {}
         self._outputs: list[Output] = []
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has put out nothing yet."""
+        return not self._outputs
+
     def open(self) -> list[bytes]:
         """The frame that announces the reply."""
         return [self._writer.event("response.created", response=self._object("in_progress", []))]

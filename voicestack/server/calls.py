@@ -1,18 +1,20 @@
 """How does a call over WebRTC begin, move to another connection, and end?"""
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from voicestack.access.guard import Visitor
 from voicestack.access.principal import Denied
-from voicestack.core.errors import PeerProtocolError, VoiceStackError
+from voicestack.aio.scope import Scope
+from voicestack.core.errors import PeerProtocolError, TransportLost, VoiceStackError
 from voicestack.realtime.checks import SHOWN_CHARS, JsonObject
 from voicestack.realtime.protocol import RealtimeProtocol
+from voicestack.server.call_figures import CallFigures
 from voicestack.server.directory import Live
 from voicestack.server.sessions import Line, Sessions, new_id
-from voicestack.transports.webrtc import CallState, CallWaits, Link, WebRtcTransport
+from voicestack.transports.link import Link
+from voicestack.transports.webrtc import CallWaits, WebRtcTransport
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,9 @@ NOT_CONNECTED = Denied(
     "The call has no connection that could be restarted. Make a new one: POST /v1/realtime/calls?resume=ID.",
 )
 NOT_RINGING = Denied(409, "call_not_ringing", "The call is not waiting to be answered.")
+
+
+NewLink = Callable[[Scope], Link]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,18 @@ class Calls:
 
     Args:
         sessions: Makes and keeps the conversations.
-        new_link: Makes a peer connection; or says why there are no calls.
+        new_link: Makes a peer connection that lives in that scope; or says why there are no calls.
+        on_sent: Told how late each packet of the agent's voice left, in nanoseconds after it was due.
+
+    Attributes:
+        figures: What they count.
     """
 
-    def __init__(self, sessions: Sessions, new_link: Callable[[], Link] | Denied) -> None:
-        self._sessions, self._new_link = sessions, new_link
+    def __init__(
+        self, sessions: Sessions, new_link: NewLink | Denied, *, on_sent: Callable[[int], None]
+    ) -> None:
+        self._sessions, self._new_link, self._on_sent = sessions, new_link, on_sent
+        self.figures = CallFigures(self._in_progress)
 
     async def open(self, visitor: Visitor, query: str, offer: Offer) -> Answered | Denied:
         """Take a new call.
@@ -83,23 +95,19 @@ class Calls:
         if (overloaded := self._sessions.admits()) is not None:
             raise overloaded
         protocol = self._sessions.protocol(query, visitor.claims, session=offer.session, owns_playout=True)
-        link, call_id = self._new_link(), new_id("rtc")
-        link.client = visitor.address
-        call = self._transport(link, protocol)
-        self._sessions.begin(_line(call, call_id, visitor), protocol, visitor)
-        is_answered = False
+        call = self._transport(protocol)
+        live = self._sessions.begin(_line(call, new_id("rtc"), visitor), protocol, visitor)
         try:
-            answer = await link.answer(offer.sdp)
-            is_answered = True
+            return await self._connect(live, call, offer, self._new_link)
         finally:
-            if not is_answered:
+            if call.link is None:  # without an answer there is no call
                 call.hang_up()
-        return Answered(call_id, answer)
 
     async def resume(self, visitor: Visitor, name: str, offer: Offer) -> Answered | Denied:
         """Go on with a call over a new connection, whether or not the old one is still there.
 
         Raises:
+            Overloaded: not now.
             PeerProtocolError: the offer cannot be used; the old connection stays.
         """
         if isinstance(self._new_link, Denied):
@@ -107,15 +115,24 @@ class Calls:
         live = self._find(visitor, name)
         if live is None or live.call is None or live.call.is_over:
             return _not_found(name)
-        link = self._new_link()
-        link.client = visitor.address
-        answer = await link.answer(offer.sdp)
-        if live.call.is_over:
-            link.close("the call is over")
-            return _not_found(name)
-        live.call.attach(link, lambda: live.session.history)
         log.info("%s comes back to %s", visitor.address, live.id)
-        return Answered(live.call_id, answer)
+        answered = await self._connect(live, live.call, offer, self._new_link)
+        self.figures.n_resumed += isinstance(answered, Answered)
+        return answered
+
+    async def _connect(
+        self, live: Live, call: WebRtcTransport, offer: Offer, new_link: NewLink
+    ) -> Answered | Denied:
+        """Answer the offer; the connection belongs to the session, and a bug in it ends that and no other."""
+        await call.listening()
+        link = new_link(live.session.scope)
+        link.on_sent = self._on_sent
+        try:
+            answer = await link.answer(offer.sdp)
+        except TransportLost:
+            return _not_found(live.call_id)
+        call.attach(link, lambda: live.session.history)
+        return _not_found(live.call_id) if call.is_over else Answered(live.call_id, answer)
 
     async def restart(self, visitor: Visitor, name: str, offer: Offer) -> Answered | Denied:
         """The client has other addresses, the connection stays (ICE restart).
@@ -128,7 +145,10 @@ class Calls:
             return _not_found(name)
         if live.call.link is None:
             return NOT_CONNECTED
-        return Answered(live.call_id, await live.call.link.restart(offer.sdp))
+        try:
+            return Answered(live.call_id, await live.call.link.restart(offer.sdp))
+        except TransportLost:
+            return NOT_CONNECTED
 
     def hang_up(self, visitor: Visitor, name: str) -> Denied | None:
         """End a conversation, whatever carries it."""
@@ -146,24 +166,23 @@ class Calls:
         """The call that waits to be accepted, rejected or referred. No kind of call that there is waits."""
         return _not_found(name) if self._find(visitor, name) is None else NOT_RINGING
 
-    def states(self) -> Mapping[CallState, int]:
-        """How many calls are in which state."""
-        counted = Counter(live.call.state for live in self._sessions.directory if live.call is not None)
-        return {state: counted[state] for state in CallState}
+    def _in_progress(self) -> list[WebRtcTransport]:
+        return [live.call for live in self._sessions.directory if live.call is not None]
 
     def _find(self, visitor: Visitor, name: str) -> Live | None:
         return self._sessions.directory.find(visitor.principal.tenant, name)
 
-    def _transport(self, link: Link, protocol: RealtimeProtocol) -> WebRtcTransport:
+    def _transport(self, protocol: RealtimeProtocol) -> WebRtcTransport:
         section = self._sessions.config.webrtc
-        return WebRtcTransport(
-            link,
+        call = WebRtcTransport(
             protocol,
             tts_rate_hz=self._sessions.engines.tts.rate_hz,
             clock=self._sessions.clock,
             # A client that does not know our events does not know how to come back either.
             waits=CallWaits(section.connect_timeout_ms, section.grace_ms if protocol.extensions else 0),
         )
+        call.on_dropped = self.figures.left
+        return call
 
 
 def _line(call: WebRtcTransport, call_id: str, visitor: Visitor) -> Line:

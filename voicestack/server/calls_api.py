@@ -157,7 +157,9 @@ async def _answered(
         done = await work(request.state.visitor)
     except VoiceStackError as error:
         failed = told(error)
-        headers = {"Retry-After": str(failed.retry_after_s)} if failed.retry_after_s is not None else {}
+        headers = {"Connection": "close"}  # what is left of the body is not waited for
+        if failed.retry_after_s is not None:
+            headers["Retry-After"] = str(failed.retry_after_s)
         return JSONResponse(failed.answer.model_dump(), failed.status, headers)
     if isinstance(done, Denied):
         return _refusal(done)

@@ -16,7 +16,7 @@ from voicestack import __version__
 from voicestack.access.certificate import Tls, certificate_of
 from voicestack.access.guard import Guard, refuse_exposure
 from voicestack.access.key_file import KeyFile, KeysInForce, default_path
-from voicestack.aio.clock import SystemClock, unix_s
+from voicestack.aio.clock import Clock, SystemClock, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
@@ -95,8 +95,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             admits=admits,
         )
         metrics.watch_queues(sessions.queued_ms)
-        ice = IceServers(config.webrtc, unix_s)
-        calls = Calls(sessions, link_maker(config, ice, clock, scope))
+        calls = _calls(config, sessions, clock, metrics)
         for part in assembly.supervised:
             metrics.watch_child(part.name, _readings(part))
         stages = stage_routes(
@@ -108,19 +107,8 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             in_calls=lambda: len(sessions) > 0,
         )
         documents = [openapi_route(), asyncapi_route()]
-        app = make_app(
-            Parts(
-                config,
-                sessions,
-                CallsApi(calls, ice),
-                readiness,
-                metrics,
-                guard,
-                keys,
-                stages,
-                documents,
-            )
-        )
+        parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, stages, documents)
+        app = make_app(parts)
         server = WebServer(config, app, RealtimeDoor(sessions), clock, tls)
         stop = _stop_on_signals(server)
 
@@ -132,6 +120,14 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         scope.start(_look_after(keys, tls, sessions), name="keys")
         await server.serve()
     log.info("stopped")
+
+
+def _calls(config: Config, sessions: Sessions, clock: Clock, metrics: Metrics) -> CallsApi:
+    """Calls over WebRTC, or the routes that say why there are none."""
+    ice = IceServers(config.webrtc, unix_s)
+    calls = Calls(sessions, link_maker(config, ice, clock), on_sent=metrics.call_packet_sent)
+    metrics.watch_calls(calls.figures.readings)
+    return CallsApi(calls, ice)
 
 
 def _full(readiness: Readiness, n_sessions: int, n_max: int) -> Overloaded | None:

@@ -1,15 +1,14 @@
 """What does the configuration mean to peer connections, and are there any on this machine?"""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 from voicestack.access.principal import Denied
 from voicestack.aio.clock import Clock
-from voicestack.aio.scope import Scope
 from voicestack.config.schema import Config
+from voicestack.core.errors import ConfigError
+from voicestack.server.calls import NewLink
 from voicestack.server.ice import IceServers
-from voicestack.transports.webrtc import Link
 
 log = logging.getLogger(__name__)
 
@@ -18,28 +17,31 @@ OWN_NAME = "voicestack"
 
 DISABLED = Denied(404, "webrtc_disabled", "This server takes no calls over WebRTC (webrtc.enabled is false).")
 MISSING = Denied(
-    501, "webrtc_unavailable", "This server lacks the package 'aiortc', which calls over WebRTC need."
+    501, "webrtc_unavailable", "This server lacks what calls over WebRTC need: its log says what."
 )
 
 
-def link_maker(config: Config, ice: IceServers, clock: Clock, scope: Scope) -> Callable[[], Link] | Denied:
+def link_maker(config: Config, ice: IceServers, clock: Clock) -> NewLink | Denied:
     """Makes peer connections; or why there are none. What they need is imported here: it takes half a second.
 
     Args:
         config: The configuration.
         ice: Logs this server in at TURN servers.
         clock: Of the links.
-        scope: Owns their tasks.
     """
     section = config.webrtc
     if not section.enabled:
         return DISABLED
     try:
+        from voicestack.transports.opus import library_version
         from voicestack.transports.rtc_link import RtcLink
         from voicestack.transports.rtc_settings import IceServer, RtcSettings
-    except ImportError as error:
-        log.warning("no calls over WebRTC: %s", error)
+
+        codec = library_version()
+    except (ImportError, ConfigError) as error:
+        log.warning("no calls over WebRTC: %s (voicestack doctor says what to do)", error)
         return MISSING
+    log.info("calls over WebRTC with %s", codec)
     settings = RtcSettings(
         addresses=local_addresses(section.host, config.server.host),
         public_address=section.public_address,
@@ -56,7 +58,7 @@ def link_maker(config: Config, ice: IceServers, clock: Clock, scope: Scope) -> C
         login = ice.login(OWN_NAME, config.server.session_limit_s + section.turn_ttl_s)
         return (*stun, *(IceServer(url, *login) for url in section.turn_urls))
 
-    return lambda: RtcLink(replace(settings, ice_servers=servers()), clock, scope)
+    return lambda scope: RtcLink(replace(settings, ice_servers=servers()), clock, scope)
 
 
 def local_addresses(host: str, server_host: str) -> tuple[str, ...]:

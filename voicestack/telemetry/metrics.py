@@ -23,6 +23,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
+from voicestack.telemetry.calls import CallReadings, call_metrics
 
 STAGE_EDGES_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3),
@@ -108,6 +109,7 @@ class Metrics:
         self._n_disbelieved = 0
         self._hidden = Buckets(RATIO_EDGES)
         self._lateness = Buckets(LATENESS_EDGES_S)
+        self._packet_lateness = Buckets(LATENESS_EDGES_S)
         self._barge_in = Buckets(BARGE_IN_EDGES_S)
         self._turns = Counter({"answered": 0, "interrupted": 0, "silent": 0})
         self._drafts = Counter({"true": 0, "false": 0})
@@ -117,6 +119,7 @@ class Metrics:
         self._children: dict[str, ChildReadings] = {}
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
+        self._calls: Callable[[], CallReadings] = CallReadings
         self._refusals: Callable[[], Mapping[str, int]] = dict
         self._registry = CollectorRegistry()
         self._registry.register(_Readings(self._read))
@@ -181,6 +184,14 @@ class Metrics:
         """Export how much audio waits, asking every session at every scrape."""
         self._queued_ms = queued_ms
 
+    def call_packet_sent(self, late_ns: int) -> None:
+        """A packet of the agent's voice left for the network, so much after it was due."""
+        self._packet_lateness.add(late_ns / 1e9)
+
+    def watch_calls(self, readings: Callable[[], CallReadings]) -> None:
+        """Export how calls over WebRTC fare, asking at every scrape."""
+        self._calls = readings
+
     def watch_refusals(self, refusals: Callable[[], Mapping[str, int]]) -> None:
         """Export how many were not let in, by the code that they were told."""
         self._refusals = refusals
@@ -194,6 +205,7 @@ class Metrics:
         yield from self._counts()
         yield GaugeMetricFamily("voicestack_sessions", "Sessions in progress", value=self._n_sessions)
         yield from self._queues()
+        yield from call_metrics(self._calls())
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
 
     def _queues(self) -> Iterator[Metric]:
@@ -223,6 +235,11 @@ class Metrics:
             ("heard_seconds", "From the user's last sample to the answer's first at the ear", self._heard),
             ("hidden_ratio", "Share of the work done before the end of the turn was decided", self._hidden),
             ("playout_lateness_seconds", "How long after it was due a frame left", self._lateness),
+            (
+                "call_packet_lateness_seconds",
+                "Likewise a packet of a call over WebRTC",
+                self._packet_lateness,
+            ),
             ("barge_in_seconds", "From the decision to interrupt to silence in the server", self._barge_in),
         ):
             family = HistogramMetricFamily(f"voicestack_{name}", about, labels=())

@@ -1,6 +1,7 @@
 """How do events go over a data channel? SCTP of aiortc on our own DTLS, and the one channel that counts."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
 from voicestack.transports.rtc_answer import MAX_MESSAGE_BYTES
 from voicestack.transports.rtc_dtls import Dtls
+
+log = logging.getLogger(__name__)
 
 LABEL = "oai-events"
 """What clients of the Realtime API call the channel."""
@@ -22,6 +25,10 @@ class EventChannel:
         dtls: Below.
         max_unsent_bytes: What a peer may leave unread.
         max_peer_bytes: Longest message that the peer takes; 0 for any.
+
+    Attributes:
+        max_event_bytes: Longest event that can be sent; a longer one is dropped, since SDP forbids it.
+        n_dropped: Events that were longer.
     """
 
     def __init__(self, dtls: Dtls, *, max_unsent_bytes: int, max_peer_bytes: int) -> None:
@@ -30,7 +37,7 @@ class EventChannel:
         self.on_closed: Callable[[str], None]
         self.n_dropped = 0
         self._max_unsent_bytes = max_unsent_bytes
-        self._max_event_bytes = min(max_peer_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
+        self.max_event_bytes = min(max_peer_bytes, MAX_MESSAGE_BYTES) or MAX_MESSAGE_BYTES
         self._max_peer_bytes = max_peer_bytes
         self._floor = _Floor(dtls)
         self._sctp = RTCSctpTransport(cast(RTCDtlsTransport, self._floor))
@@ -52,6 +59,10 @@ class EventChannel:
         except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as problem:
             # aiortc trusts that packets make sense; what does not ends the call of whoever sent it.
             self._end(f"the peer broke SCTP ({type(problem).__name__})")
+        if (
+            self._sctp._advertised_rwnd < 0
+        ):  # aiortc tells the peer when to stop, and keeps what comes all the same
+            self._end("the peer sent more than was allowed")
         if self._sctp.state == "closed":
             self._end("the peer ended the data connection")
 
@@ -61,8 +72,11 @@ class EventChannel:
         if channel is None or channel.readyState != "open":
             return
         for frame in frames:
-            if len(frame) > self._max_event_bytes:
+            if len(frame) > self.max_event_bytes:
                 self.n_dropped += 1
+                log.warning(
+                    "an event of %d bytes was dropped: the peer takes %d", len(frame), self.max_event_bytes
+                )
             else:
                 channel.send(frame.decode())
         if channel.bufferedAmount > self._max_unsent_bytes:
@@ -98,8 +112,10 @@ class EventChannel:
 
 
 class _Floor:
-    """What aiortc's SCTP needs below it, with the names that it calls. Sending never fails: timers send, too,
-    and there would be nobody to catch it."""
+    """What aiortc's SCTP needs below it, with the names that it calls.
+
+    Sending never fails: timers send, too, and there would be nobody to catch it.
+    """
 
     def __init__(self, dtls: Dtls) -> None:
         self._dtls = dtls

@@ -6,6 +6,7 @@ which would cost two task switches per packet of audio.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pylibsrtp
@@ -40,7 +41,7 @@ _DIGESTS: dict[str, hashes.HashAlgorithm] = {
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Of a peer's certificate, from its SDP: a digest's name in lower case, and upper-case hex with colons."""
+    """Of a peer's certificate, from its SDP: the digest's name in lower case, and hex in upper case."""
 
     digest: str
     value: str
@@ -168,10 +169,8 @@ class Dtls:
             return
         self.is_closed = True
         if self.is_ready:
-            try:
+            with suppress(SSL.Error):  # it was broken already
                 self._ssl.shutdown()
-            except SSL.Error:  # it was broken already
-                pass
             self._flush()
 
     # --- SRTP -----------------------------------------------------------------------------------------

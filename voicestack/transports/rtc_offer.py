@@ -23,6 +23,7 @@ _CANDIDATE = re.compile(r"(\S{1,32}) (\d{1,3}) (\S+) (\d{1,10}) (\S+) (\d{1,5}) 
 _MAPPED = re.compile(r"(\d{1,3}) ([^/\s]+)/(\d{1,6})(?:/(\d))?\s*")
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+"""The most useful first: of several sections with audio, that one is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +123,15 @@ def read_offer(sdp: str) -> Offer:
         raise _invalid(f"it is longer than {MAX_OFFER_BYTES} bytes")
     session, sections = _split(sdp)
     bundle = _bundle(session, sections)
-    audio = next((at for at in bundle if _opus(sections[at]) is not None), None)
+    audios = [at for at in bundle if _opus(sections[at]) is not None]
+    audio = min(audios, key=lambda at: DIRECTIONS.index(sections[at].direction), default=None)
     events = next((at for at in bundle if _is_events(sections[at])), None)
-    chosen = [at for at in (audio, events) if at is not None]
+    chosen = sorted(at for at in (audio, events) if at is not None)
     if not chosen:
         raise _invalid("it has neither Opus audio over UDP/TLS/RTP nor a data channel")
 
     def find(name: str) -> str | None:
-        """Of the session, or of a section in use: of bundled ones only one needs to say it."""
+        """Of the first section in use that says it (of bundled ones only one needs to), or of the session."""
         for at in chosen:
             value = sections[at].value(name)
             if value is not None:
@@ -156,7 +158,7 @@ def read_offer(sdp: str) -> Offer:
         setup=setup,
         max_message_bytes=_number(find("max-message-size"), DEFAULT_MESSAGE_BYTES),
         sctp_port=min(65_535, _number(find("sctp-port"), 5000)),
-        candidates=tuple(_candidates(sections[at] for at in chosen)),
+        candidates=tuple(_candidates([sections[at] for at in chosen])),
     )
 
 
@@ -241,18 +243,20 @@ def _fingerprints(session: list[tuple[str, str]], chosen: list[Section]) -> tupl
     return tuple(found)
 
 
-def _candidates(chosen: Iterator[Section]) -> Iterator[RemoteCandidate]:
+def _candidates(chosen: list[Section]) -> Iterator[RemoteCandidate]:
+    """Of the first section that has any: the others' are for peers that do not bundle."""
     seen: set[tuple[str, int]] = set()
-    for section in chosen:
-        for value in section.values("candidate"):
-            found = _CANDIDATE.fullmatch(value)
-            if found is None or len(seen) >= MAX_CANDIDATES:
-                continue
-            foundation, component, transport, priority, host, port, kind, _ = found.groups()
-            place = (host, int(port))
-            if transport.lower() == "udp" and component == "1" and 0 < place[1] < 65_536 and place not in seen:
-                seen.add(place)
-                yield RemoteCandidate(foundation, 1, "udp", int(priority) & 0xFFFFFFFF, *place, kind)
+    values = next((some for section in chosen if (some := list(section.values("candidate")))), [])
+    for value in values:
+        found = _CANDIDATE.fullmatch(value)
+        if found is None or len(seen) >= MAX_CANDIDATES:
+            continue
+        foundation, component, transport, priority, host, port, kind, _ = found.groups()
+        place = (host, int(port))
+        is_udp = transport.lower() == "udp" and component == "1"
+        if is_udp and 0 < place[1] < 65_536 and place not in seen:
+            seen.add(place)
+            yield RemoteCandidate(foundation, 1, "udp", int(priority) & 0xFFFFFFFF, *place, kind)
 
 
 def _number(value: str | None, default: int) -> int:

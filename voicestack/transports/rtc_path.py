@@ -10,6 +10,7 @@ import ipaddress
 import random
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aioice import Candidate, Connection, TransportPolicy
@@ -26,6 +27,9 @@ CONSENT_INTERVAL_S = 2.5
 """Half of RFC 7675's 5 s, as libwebrtc does, so that a loss is noticed within `consent_timeout_ms`."""
 CONSENT_REPEATS = 2
 """After 0.5 and 1.5 s (RFC 8489's RTO of 500 ms, doubled)."""
+
+CLOSE_LIMIT_S = 2.0
+"""aioice would repeat its goodbye to a TURN server for a minute."""
 
 PORT_TRIES = 20
 """Random ports of the range that are tried for one address."""
@@ -51,7 +55,8 @@ class RtcPath(Connection):
     """One ICE generation: its own ufrag, password and sockets. A restart makes another.
 
     Subclasses aioice's Connection to replace three of its methods, all without an underscore:
-    `get_component_candidates`, `query_consent` and `data_received`.
+    `get_component_candidates`, `query_consent` and `data_received`. Of what has one, `_protocols` and
+    `_nominated` are used.
 
     Args:
         settings: Addresses, ports and servers.
@@ -76,7 +81,7 @@ class RtcPath(Connection):
             **_servers(settings.ice_servers),
         )
         self._settings = settings
-        self._clock_of_consent = clock
+        self._time = clock
         self._on_datagram = on_datagram
         self._on_lost = on_lost
 
@@ -116,6 +121,15 @@ class RtcPath(Connection):
             found += [_seen_from_outside(each, self._settings.public_address) for each in inside]
         return found
 
+    async def close(self) -> None:
+        """Free the sockets. A TURN server that does not confirm in time is not waited for."""
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await super().close()
+        except TimeoutError:
+            for protocol in self._protocols:
+                protocol.transport.close()
+
     # --- instead of aioice's --------------------------------------------------------------------------
 
     def data_received(self, data: bytes, component: int) -> None:
@@ -126,7 +140,7 @@ class RtcPath(Connection):
         self, component: int, addresses: list[str], timeout: int = 5
     ) -> list[Candidate]:
         """Bind the configured addresses, and ask STUN and TURN for no longer than configured."""
-        limit_s = self._settings.gather_timeout_ms / 1000
+        limit_s, began_ns = self._settings.gather_timeout_ms / 1000, self._time.now_ns()
         protocols = []
         if not self._settings.relay_only:
             for address in self._settings.addresses or get_host_addresses(use_ipv4=True, use_ipv6=True):
@@ -137,39 +151,28 @@ class RtcPath(Connection):
         found = [protocol.local_candidate for protocol in protocols]
 
         async def reflexive(protocol: StunProtocol, server: tuple[str, int]) -> None:
-            try:
+            with suppress(TransactionError, OSError, LookupError):  # no answer, no such host, nothing in it
                 found.append((await server_reflexive_candidate(protocol, server))[0])
-            except (TransactionError, OSError, LookupError):  # no answer, no such host, no address in it
-                pass
 
-        async def ask() -> None:
-            async with Scope() as scope:
-                tasks = [
-                    scope.start(reflexive(protocol, self.stun_server), name="stun")
-                    for protocol in protocols
-                    if self.stun_server is not None and ":" not in protocol.local_candidate.host
-                ]
-                if self.turn_server is not None:
-                    # With no addresses this asks TURN and nothing else; its limit is in whole seconds.
-                    found.extend(
-                        await super(RtcPath, self).get_component_candidates(
-                            component, [], timeout=max(1, round(limit_s))
-                        )
-                    )
-                for task in tasks:
-                    await task
-
-        try:
-            async with asyncio.timeout(limit_s):
-                await ask()
-        except TimeoutError:
-            pass
+        async with Scope() as scope:  # whoever has not answered when it ends is not waited for
+            reflexives = [
+                scope.start(reflexive(protocol, self.stun_server), name="stun")
+                for protocol in protocols
+                if self.stun_server is not None and ":" not in protocol.local_candidate.host
+            ]
+            if self.turn_server is not None:
+                # Without addresses aioice asks TURN and nothing else; it has a limit of its own.
+                limit = max(1, round(limit_s))
+                found += await super().get_component_candidates(component, [], timeout=limit)
+            if reflexives:
+                left_s = max(0.0, limit_s - (self._time.now_ns() - began_ns) / 1e9)
+                await asyncio.wait(reflexives, timeout=left_s)
         return found
 
     async def query_consent(self) -> None:
         """Ask the peer for its consent until it does not answer any more."""
         assert self.remote_password is not None
-        clock, key = self._clock_of_consent, self.remote_password.encode()
+        clock, key = self._time, self.remote_password.encode()
         limit_ns = self._settings.consent_timeout_ms * 1_000_000
         confirmed_ns = clock.now_ns()
         while clock.now_ns() - confirmed_ns < limit_ns:

@@ -34,7 +34,7 @@ class RtcSettings:
         relay_only: Announce relayed addresses only.
         gather_timeout_ms: Servers that have not answered by then are done without.
         connect_timeout_ms: An answered peer that is not connected by then is given up.
-        consent_timeout_ms: A connected peer that has not confirmed for so long is gone (RFC 7675 allows 30 s).
+        consent_timeout_ms: A connected peer that has not confirmed for so long is gone (RFC 7675: 30 s).
         max_unsent_bytes: A peer that leaves more events than this unread is cut off.
         bitrate_bps: Of the agent's voice, Opus.
     """

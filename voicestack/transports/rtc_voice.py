@@ -1,4 +1,4 @@
-"""When does each packet of the agent's voice leave? Opus in RTP, one packet every 20 ms while there is any."""
+"""When does each packet of the agent's voice leave? Opus in RTP, every 20 ms while there is something."""
 
 import secrets
 from collections.abc import Callable
@@ -34,6 +34,9 @@ class VoiceOut:
         payload_type: Of Opus.
         bitrate_bps: Of Opus.
         wall_offset_ns: What to add to the clock for Unix time: reports want it.
+
+    Attributes:
+        on_sent: Told how late each packet left, in ns after it was due *and* here.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class VoiceOut:
         self._timestamp = secrets.randbits(32)
         self._sent_ns: int | None = None  # when the last packet was due
         self._due_ns = 0  # when the next one is
+        self._here_ns = 0  # when the packet at the front of the queue was whole
         self._queue = NO_AUDIO
         self._timer: Timer | None = None
 
@@ -69,6 +73,8 @@ class VoiceOut:
 
     def play(self, pcm: Pcm) -> None:
         """Queue audio; the first packet of a spurt leaves at once."""
+        if len(self._queue) < self._packet_samples:
+            self._here_ns = self._clock.now_ns()
         self._queue = np.concatenate((self._queue, pcm)) if len(self._queue) else pcm
         if self._timer is None:
             self._pump()
@@ -122,7 +128,7 @@ class VoiceOut:
                 return
             pcm, self._queue = self._queue[: self._packet_samples], self._queue[self._packet_samples :]
             self._packet(pcm, marker=is_new)
-            self.on_sent(now_ns - self._due_ns)
+            self.on_sent(now_ns - max(self._due_ns, self._here_ns))
             self._sent_ns = self._due_ns
             self._due_ns += PACKET_NS
 

@@ -5,11 +5,11 @@ connection may break and be replaced by another one within a grace period; the c
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Protocol
+from typing import Any
 
 from voicestack.aio.clock import Clock, Timer
 from voicestack.core.audio import AudioFrame, Pcm, SpokenFrame
@@ -20,54 +20,14 @@ from voicestack.core.ids import TurnId
 from voicestack.core.notes import Note, Problem, ReplyEnded
 from voicestack.core.resample import Resampler
 from voicestack.realtime.protocol import InputAudio, RealtimeProtocol
+from voicestack.transports.link import PLAY_RATE_HZ, Link
 from voicestack.transports.sidebands import Sidebands
-
-PLAY_RATE_HZ = 24_000
-"""What a link plays."""
 
 EARLY_BYTES = 262_144
 """Events kept for a client whose data channel is not open yet. Beyond it they are lost."""
 
 LAST_WORDS_NS = 200_000_000
 """From the event that says why a call ends to its end: what is on its way goes with the connection."""
-
-
-class Link(Protocol):
-    """One peer connection (`RtcLink`). It calls back from the event loop, never from within a call to it."""
-
-    client: str
-    on_open: Callable[[], None]
-    on_message: Callable[[str | bytes], None]
-    on_audio: Callable[[Pcm, int], None]
-    on_closed: Callable[[str], None]
-
-    async def answer(self, offer: str) -> str:
-        """The SDP answer. Raises PeerProtocolError: the offer cannot be used."""
-        ...
-
-    async def restart(self, offer: str) -> str:
-        """The SDP answer to an ICE restart. Raises PeerProtocolError: the offer cannot be used."""
-        ...
-
-    def send(self, frames: Sequence[bytes]) -> None:
-        """Send events. Never waits."""
-        ...
-
-    def play(self, pcm: Pcm) -> None:
-        """Play this next: int16 mono at PLAY_RATE_HZ, due now."""
-        ...
-
-    def rest(self) -> None:
-        """Nothing follows for now: what is less than a packet is padded and sent."""
-        ...
-
-    def flush(self) -> None:
-        """Drop what has not left, at once."""
-        ...
-
-    def close(self, reason: str) -> None:
-        """Hang up."""
-        ...
 
 
 class CallState(Enum):
@@ -95,7 +55,6 @@ class WebRtcTransport:
     """Satisfies `ports.TransportSession` on one link after the other.
 
     Args:
-        link: The first; it has been given no offer yet.
         protocol: One that owns playout.
         tts_rate_hz: Rate of the frames to play.
         clock: For waits.
@@ -103,17 +62,18 @@ class WebRtcTransport:
 
     Attributes:
         state: Whether the client is there.
+        on_dropped: Given each link that is used no more.
         has_received: Whether it has ever sent anything.
         sidebands: Who else takes part.
     """
 
     def __init__(
-        self, link: Link, protocol: RealtimeProtocol, *, tts_rate_hz: int, clock: Clock, waits: CallWaits
+        self, protocol: RealtimeProtocol, *, tts_rate_hz: int, clock: Clock, waits: CallWaits
     ) -> None:
         self._protocol, self._clock, self._waits = protocol, clock, waits
         self._tts_rate_hz = tts_rate_hz
         self._link: Link | None = None
-        self._opening = protocol.opening
+        self._recall: Callable[[], Iterable[Entry]] = tuple
         self._early: list[bytes] = []
         self._is_open = False  # the data channel
         self._was_open = self._was_there = False
@@ -122,11 +82,12 @@ class WebRtcTransport:
         self._owes_reply = False
         self._timer: Timer | None = None
         self._sink: Callable[[AudioFrame | Command], None] | None = None
+        self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.state = CallState.CONNECTING
         self.has_received = False
+        self.on_dropped: Callable[[Link], None] = _ignore
         self.sidebands = Sidebands(protocol)
-        self._take(link)
 
     @property
     def link(self) -> Link | None:
@@ -142,6 +103,7 @@ class WebRtcTransport:
         """See `ports.TransportSession`."""
         self._sink = on_received
         self.sidebands.open(on_received)
+        self._listening.set_result(None)
         try:
             lost = await self._over
         finally:
@@ -151,8 +113,13 @@ class WebRtcTransport:
         if lost is not None:
             raise TransportLost(lost)
 
+    async def listening(self) -> None:
+        """Wait until the session runs."""
+        begun: list[asyncio.Future[Any]] = [self._listening, self._over]
+        await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
+
     def attach(self, link: Link, recall: Callable[[], Iterable[Entry]]) -> None:
-        """Go on over this link, in place of the present one if there still is one.
+        """Begin, or go on, over this link, in place of the present one if there still is one.
 
         Args:
             link: It has answered the client's offer.
@@ -163,7 +130,7 @@ class WebRtcTransport:
             return
         self._cut()
         self._drop("the client comes back by another way")
-        self._opening = lambda: self._protocol.resumed(recall())
+        self._recall = recall
         self._take(link)
 
     def hang_up(self) -> None:
@@ -225,10 +192,11 @@ class WebRtcTransport:
             self._link.rest()
 
     def _cut(self) -> None:
-        """Nobody hears what is being played: let it end here."""
-        playing = self._protocol.playing
-        if playing is not None and self._sink is not None and not self.is_over:
-            self._sink(CancelReply(playing))
+        """Nobody hears, or reads, what is being said: let it end here."""
+        if self._sink is None or self.is_over:
+            return
+        for turn in self._protocol.under_way:
+            self._sink(CancelReply(turn))
 
     def _send(self, frames: list[bytes]) -> None:
         if self._is_open and self._link is not None:
@@ -242,12 +210,13 @@ class WebRtcTransport:
     # --- what the client sends ------------------------------------------------------------------------
 
     def _on_open(self, link: Link) -> None:
-        if link is not self._link or self.is_over:
+        if link is not self._link or self._is_open or self.is_over:
             return
+        opening = self._protocol.resumed(self._recall()) if self._was_open else self._protocol.opening()
         self._is_open = self._was_open = True
         self._connected()
         early, self._early = self._early, []
-        link.send([*self._opening(), *early])
+        link.send([*opening, *early])
         if self._owes_reply and self._sink is not None:
             self._owes_reply = False
             self._sink(CreateReply())
@@ -255,6 +224,7 @@ class WebRtcTransport:
     def _on_message(self, link: Link, message: str | bytes) -> None:
         if link is not self._link or self._sink is None or self.is_over:
             return
+        self._on_open(link)  # if it has not said so yet
         self.has_received = True
         received = self._protocol.receive(message)
         link.send(received.answers)
@@ -266,7 +236,8 @@ class WebRtcTransport:
         if link is not self._link or self._sink is None or self.is_over:
             return
         self.has_received = True
-        self._connected()
+        if not self._was_open:  # it may never want events; whoever comes back has wanted them
+            self._connected()
         frame = AudioFrame(pcm, self._n_samples, arrived_ns)
         self._n_samples = frame.end_sample
         self._sink(frame)
@@ -286,6 +257,7 @@ class WebRtcTransport:
         """The link is not the call's any more."""
         link, self._link, self._is_open = self._link, None, False
         if link is not None:
+            self.on_dropped(link)
             link.close(reason)
 
     def _connected(self) -> None:
@@ -299,7 +271,7 @@ class WebRtcTransport:
 
     def _vanished(self, reason: str) -> None:
         """The client is gone, or never came. If it has been there, it may come back."""
-        client = self._link.client if self._link is not None else ""
+        client = (self._link.client if self._link is not None else "") or "the client"
         self._drop(reason)
         if not (self._waits.grace_ms and self._was_there):
             self._end(f"{client} is gone ({reason})")
@@ -319,3 +291,7 @@ class WebRtcTransport:
             self._timer = None
         if callback is not None:
             self._timer = self._clock.call_at(self._clock.now_ns() + wait_ms * 1_000_000, callback)
+
+
+def _ignore(link: Link) -> None:
+    """Nobody counts."""
