@@ -78,8 +78,9 @@ async def test_the_peer_hangs_up() -> None:
 async def test_we_hang_up() -> None:
     async with linked() as (peer, log):
         log.link.close("enough")
-        assert log.reasons == ["enough"]
+        assert log.reasons == []  # not from within the call
         await peer.wait_until(lambda: peer.pc.connectionState == "closed")
+        assert log.reasons == ["enough"]
         log.link.close("again")
         log.link.send([b"{}"])
         log.link.play(tone(600, 0.1, PLAY_RATE_HZ))
@@ -245,8 +246,10 @@ async def test_a_peer_that_does_not_read_is_cut_off() -> None:
     async with linked(replace(ON_LOOPBACK, max_unsent_bytes=100_000)) as (peer, log):
         peer.deaf = True
         for _ in range(30):
+            n_reasons = len(log.reasons)
             log.link.send([b'"' + bytes(10_000) + b'"'])
-            await asyncio.sleep(0)
+            assert len(log.reasons) == n_reasons  # not from within the call
+            await asyncio.sleep(0.001)
         assert log.reasons == ["the peer does not read its events"]
 
 
