@@ -31,7 +31,7 @@ export class PageSound implements Sound {
   static async open(): Promise<PageSound> {
     const sound = new PageSound();
     const resumed = sound.audio.resume();
-    await sound.audio.audioWorklet.addModule(new URL(workletUrl, import.meta.url));
+    await sound.audio.audioWorklet?.addModule(new URL(workletUrl, import.meta.url));
     await Promise.race([resumed, new Promise((resolve) => setTimeout(resolve, 500))]);
     return sound;
   }
@@ -58,11 +58,13 @@ export class PageSound implements Sound {
     this.element.srcObject = stream;
     void this.element.play().catch(() => {}); // it was begun by a gesture; a refusal shows as silence
     const source = this.audio.createMediaStreamSource(stream);
+    source.connect(this.agent);
+    this.voice = [source];
+    if (!this.hasWorklets) return;
     const ear = new AudioWorkletNode(this.audio, "voicestack-ear");
     ear.port.onmessage = ({ data }: MessageEvent<number>) => this.onOnset(data);
-    source.connect(this.agent);
     source.connect(ear).connect(this.audio.destination); // silent; unconnected it would not run
-    this.voice = [source, ear];
+    this.voice.push(ear);
   }
 
   connect(node: AudioNode): void {
@@ -79,6 +81,11 @@ export class PageSound implements Sound {
     this.agent.disconnect();
     this.tap = null;
     this.element.srcObject = null;
+  }
+
+  /** Pages that are not secure have none. */
+  get hasWorklets(): boolean {
+    return this.audio.audioWorklet !== undefined;
   }
 
   /** Whether this browser lets one choose. */

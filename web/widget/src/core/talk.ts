@@ -1,9 +1,9 @@
 // One conversation with the agent, over as many connections as it takes.
 import type { Link, LinkEvents } from "../links/link";
 import type { Session, TranscriptionSession, TurnMeasured } from "../wire";
-import { SessionClock } from "./clock";
 import { newName, type Received, type Sent } from "./events";
 import { type Mode, openingPatch, turnDetection, type Wishes } from "./opening";
+import { OWN, Pulse } from "./pulse";
 import { ConversationRecord } from "./record";
 import { waitMs } from "./retry";
 import { ToolDesk } from "./tools";
@@ -41,17 +41,12 @@ export interface TalkEvents {
 type Phase = "idle" | "connecting" | "open" | "shaky" | "reconnecting" | "ended" | "error";
 
 const SHORTEST_PRESS_MS = 250;
-const PINGS_MS = [0, 150, 300, 600, 1200] as const; // after the opening; then
-const PING_EVERY_MS = 1_500;
-const MISSED_PINGS = 2; // unanswered by then, the connection is gone, whatever the browser still believes
 const STEADY_MS = 5_000; // a connection that ends sooner was none: the next one waits longer
-const OWN = "vs_own"; // begins the names of events that only voicestack knows
 const BENIGN = new Set(["response_cancel_not_active", "conversation_already_has_active_response"]);
 
 export class Talk {
   readonly record = new ConversationRecord();
   readonly desk = new ToolDesk((event) => this.send(event));
-  readonly clock = new SessionClock();
   state: State = "idle";
   isMuted = false;
   link: Link | null = null;
@@ -67,11 +62,9 @@ export class Talk {
   private pressedAtMs = 0;
   private wantsResponse = false;
   private isResumed = false;
-  private knowsClock = true;
   private attempt = 0; // to connect, since the last connection that lasted
   private openedAtMs = 0;
-  private nUnanswered = 0;
-  private pingTimers: ReturnType<typeof setTimeout>[] = [];
+  private readonly pulse: Pulse;
   private unsent: string[] = []; // typed before the connection was there
 
   constructor(
@@ -79,6 +72,12 @@ export class Talk {
     public wishes: Wishes,
     private readonly events: TalkEvents,
   ) {
+    this.pulse = new Pulse({
+      send: (event) => this.send(event),
+      sleep: (ms) => world.sleep(ms),
+      nowMs: () => world.nowMs(),
+      onSilence: () => this.link?.revive(),
+    });
     this.desk.onAnswer = (callId, output) => this.record.answered(callId, output);
     const saved = world.load();
     if (saved) {
@@ -237,6 +236,7 @@ export class Talk {
       const connection = ++this.connection;
       try {
         const link = await this.connect(connection);
+        this.attempt += 1;
         if (connection !== this.connection) link.close();
         else this.opened(link);
         return;
@@ -262,7 +262,7 @@ export class Talk {
       onEvent: (event) => is() && this.hear(event),
       onShaky: (isShaky) => is() && this.onShaky(isShaky),
       onClosed: (reason, isFinal) => is() && this.onClosed(reason, isFinal),
-      onHeard: (response, pageMs) => is() && void this.onHeard(response, pageMs),
+      onHeard: (response, pageMs) => is() && void this.pulse.heard(response, pageMs),
     };
     if (this.callId !== null) {
       const link = await this.world.connect(this.callId, events);
@@ -312,27 +312,20 @@ export class Talk {
 
   private leave(): void {
     this.connection += 1;
-    this.pingTimers.forEach(clearTimeout);
-    this.pingTimers = [];
+    this.pulse.stop();
     this.link?.close();
     this.link = null;
     this.session = null;
     this.isPressed = this.wantsResponse = false;
     this.floor = QUIET;
-    this.clock.reset();
-    this.nUnanswered = 0;
     this.desk.reset();
   }
 
   // --- events -----------------------------------------------------------------------------------------
 
   private hear(event: Received): void {
-    if (event.type === "error" && this.isHarmless(event.error)) return;
-    if (event.type === "voicestack.clock.pong") {
-      this.clock.pong(event.client_ms, event.server_ms, this.world.nowMs());
-      this.nUnanswered = 0;
-      return;
-    }
+    if (this.pulse.hear(event)) return;
+    if (event.type === "error" && BENIGN.has(event.error.code ?? "")) return;
     this.record.hear(event);
     this.desk.hear(event);
     this.setFloor(heardEvent(this.floor, event));
@@ -369,8 +362,9 @@ export class Talk {
       for (const item of this.record.replay()) this.send({ type: "conversation.item.create", item });
     }
     this.isResumed = false;
-    this.keepTime();
+    this.pulse.start();
     this.save();
+    this.tellState();
     for (const words of this.unsent.splice(0)) this.say(words);
   }
 
@@ -381,48 +375,8 @@ export class Talk {
     this.setFloor({ ...this.floor, isExpecting: true });
   }
 
-  private isHarmless(error: { code?: string | null; event_id?: string | null }): boolean {
-    if (error.event_id?.startsWith(OWN)) {
-      if (error.event_id.startsWith(`${OWN}_ping`)) this.knowsClock = false;
-      return true;
-    }
-    return BENIGN.has(error.code ?? "");
-  }
-
   private openMicrophone(): void {
     this.link?.open(this.wishes.mode === "push-to-talk" ? this.isPressed : !this.isMuted);
-  }
-
-  private keepTime(): void {
-    const ping = () => {
-      if (!this.knowsClock) return;
-      this.send({ type: "voicestack.clock.ping", event_id: newName(`${OWN}_ping`), client_ms: this.world.nowMs() });
-    };
-    this.pingTimers = PINGS_MS.map((ms) => setTimeout(ping, ms));
-    const again = () => {
-      if (this.nUnanswered++ >= MISSED_PINGS && this.knowsClock && this.clock.roundTripMs !== null) {
-        this.nUnanswered = 0;
-        this.link?.revive();
-      }
-      ping();
-      this.pingTimers[0] = setTimeout(again, PING_EVERY_MS);
-    };
-    this.pingTimers.push(setTimeout(again, PING_EVERY_MS));
-  }
-
-  /** `pageMs` may lie ahead by the way from here to the loudspeaker: it is told when it has come true. */
-  private async onHeard(response: string, pageMs: number): Promise<void> {
-    const { connection } = this;
-    await this.world.sleep(Math.max(0, pageMs - this.world.nowMs()) + 1);
-    const heard = this.clock.at(pageMs);
-    if (!heard || connection !== this.connection) return;
-    this.send({
-      type: "voicestack.audio.heard",
-      event_id: newName(OWN),
-      response_id: response,
-      heard_ms: heard.ms,
-      error_ms: heard.errorMs,
-    });
   }
 
   // --- state ------------------------------------------------------------------------------------------

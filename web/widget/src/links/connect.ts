@@ -38,6 +38,7 @@ export class Dialer {
         }
       }
       if (resume) return "call-gone"; // its events go on, but nobody can take its voice over
+      if (!sound.hasWorklets) throw new Trouble("insecure");
       const { connectWebSocket } = await import("./websocket");
       return await connectWebSocket(this.server, secret, sound, events);
     } catch (error) {

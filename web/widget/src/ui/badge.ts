@@ -49,7 +49,7 @@ export class Badge {
       list.append(
         h("dt", {}, strings.stages[bar.stage] ?? bar.stage),
         h("dd", {}, track),
-        h("dd", { class: "ms" }, `${Math.round(bar.endMs - bar.startMs)} ms`),
+        h("dd", { class: "ms" }, `${Math.round(bar.endMs - bar.startMs)} ms`, whole(bar) ? h("span", { class: "seen-not" }, ` (${strings.free})`) : null),
       );
     }
     this.element.replaceChildren(
@@ -58,6 +58,11 @@ export class Badge {
       list,
     );
   }
+}
+
+/** Whether all of it passed while the visitor might still have gone on talking. */
+function whole(bar: Bar): boolean {
+  return bar.hiddenMs > 0 && bar.hiddenMs >= bar.endMs - bar.startMs - 0.5;
 }
 
 function piece(kind: string, startMs: number, endMs: number, totalMs: number): HTMLElement {

@@ -24,13 +24,13 @@ export class VoicestackWidget extends HTMLElement {
   static origin = "";
 
   /** What attributes cannot say: functions and words. Set before the element is put into the page. */
-  options: Pick<VoiceOptions, "getToken" | "strings"> = {};
+  options: Pick<VoiceOptions, "getToken" | "strings"> = (this as Partial<VoicestackWidget>).options ?? {};
 
   private talk: Talk | null = null;
   private view: View | null = null;
   private sound: PageSound | null = null;
   private dialer: Dialer | null = null;
-  private pendingTools: [string, ToolSchema, ToolFunction][] = [];
+  private tools: [string, ToolSchema, ToolFunction][] = [];
   private chosen = { microphone: "", speaker: "" };
   private isStarting = false;
   private isHeld = false;
@@ -105,12 +105,9 @@ export class VoicestackWidget extends HTMLElement {
 
   /** A function of the page that the agent may call. What it returns, or throws, is told to the agent. */
   registerTool(name: string, schema: ToolSchema, run: ToolFunction): void {
-    if (!this.talk) {
-      this.pendingTools.push([name, schema, run]);
-      return;
-    }
-    this.talk.desk.register(name, schema, run);
-    this.talk.showTools();
+    this.tools.push([name, schema, run]);
+    this.talk?.desk.register(name, schema, run);
+    this.talk?.showTools();
   }
 
   // --- for the browser --------------------------------------------------------------------------------
@@ -194,7 +191,7 @@ export class VoicestackWidget extends HTMLElement {
         onNotice: (code, message) => this.onNotice(code, message),
       },
     );
-    for (const tool of this.pendingTools) this.talk.desk.register(...tool);
+    for (const tool of this.tools) this.talk.desk.register(...tool);
     this.talk.record.onLine = (line) => this.onLine(line);
     for (const line of this.talk.record.lines) this.onLine(line);
     sheet ??= styles();
@@ -221,7 +218,7 @@ export class VoicestackWidget extends HTMLElement {
   // --- sound ------------------------------------------------------------------------------------------
 
   private async prepareSound(hasMicrophone: boolean): Promise<void> {
-    if (!globalThis.AudioWorkletNode) throw new Trouble("insecure");
+    if (hasMicrophone && !globalThis.isSecureContext) throw new Trouble("insecure");
     this.dialer?.prepare();
     const opening = PageSound.open(); // now, while the gesture counts
     opening.catch(() => {});

@@ -14,6 +14,7 @@ export interface Strings {
   states: Record<State, string>;
   muted: string;
   held: string;
+  writing: string;
   pressToTalk: string;
   releaseToSend: string;
   tooShort: string;
@@ -41,6 +42,7 @@ export interface Strings {
   heardAfter: string;
   sentAfter: string;
   hidden: string;
+  free: string;
   nothingMeasured: string;
   stages: { [stage: string]: string };
 }
@@ -65,7 +67,8 @@ export const ENGLISH: Strings = {
     error: "Not connected",
   },
   muted: "Muted",
-  held: "Hold to talk",
+  held: "Hold the button or the space bar to talk",
+  writing: "Ready for your message",
   pressToTalk: "Hold to talk",
   releaseToSend: "Release to send",
   tooShort: "Hold the button, or the space bar, for as long as you speak.",
@@ -120,6 +123,7 @@ export const ENGLISH: Strings = {
   heardAfter: "Heard {ms} ms after you finished",
   sentAfter: "Answered {ms} ms after you finished",
   hidden: "{ms} ms of work hidden",
+  free: "hidden",
   nothingMeasured: "The last turn's time appears here.",
   stages: {
     endpoint: "Making sure you finished",

@@ -12,6 +12,7 @@ const LIGHT = `
   --mine: var(--voicestack-mine, #e6e9ff);
   --danger: var(--voicestack-danger, #bf1e3a);
   --on-danger: var(--voicestack-on-danger, #ffffff);
+  --bad: #bf1e3a;
   --warm: var(--voicestack-warm, #fff4e0);
   --listening: #0d8a5f;
   --shadow: 0 1px 2px rgb(16 20 40 / .06), 0 12px 32px -8px rgb(16 20 40 / .16);
@@ -27,8 +28,9 @@ const DARK = `
   --line: var(--voicestack-line, #2d313d);
   --edge: var(--voicestack-edge, #747b90);
   --mine: var(--voicestack-mine, #2b3060);
-  --danger: var(--voicestack-danger, #ff8c98);
-  --on-danger: var(--voicestack-on-danger, #2d060c);
+  --danger: var(--voicestack-danger, #cc3450);
+  --on-danger: var(--voicestack-on-danger, #ffffff);
+  --bad: #ff8c98;
   --warm: var(--voicestack-warm, #2f2818);
   --listening: #4fd6a4;
   --shadow: 0 1px 2px rgb(0 0 0 / .4), 0 12px 32px -8px rgb(0 0 0 / .6);
@@ -71,7 +73,7 @@ button:disabled { cursor: default; opacity: .5 }
 .dot { width: .5rem; height: .5rem; border-radius: 50%; background: var(--edge); flex: none }
 .card[data-state="listening"] .dot { background: var(--listening) }
 .card[data-state="speaking"] .dot, .card[data-state="thinking"] .dot { background: var(--accent) }
-.card[data-state="reconnecting"] .dot, .card[data-state="error"] .dot { background: var(--danger) }
+.card[data-state="reconnecting"] .dot, .card[data-state="error"] .dot { background: var(--bad) }
 
 .plain { border: 0; background: none; border-radius: .75rem; min-width: 2.5rem; height: 2.5rem; display: grid; place-items: center;
   color: var(--muted); padding: 0 }
@@ -89,6 +91,7 @@ select, .text { width: 100%; min-width: 0; height: 2.75rem; border: 1px solid va
   display: grid; gap: .375rem; justify-items: start }
 .notice strong { font-weight: 650 }
 .notice p { margin: 0 }
+.notice .link { justify-self: start; padding: 0 }
 
 .captions { overflow-y: auto; overscroll-behavior: contain; padding: .25rem 1.125rem .75rem; display: flex; flex-direction: column;
   gap: .5rem; height: var(--voicestack-captions-height, 17rem); scrollbar-width: thin; outline-offset: -3px !important }
@@ -97,7 +100,7 @@ select, .text { width: 100%; min-width: 0; height: 2.75rem; border: 1px solid va
   align-self: flex-start; background: var(--raised); border-end-start-radius: .3rem }
 .line[data-role="user"] { align-self: flex-end; background: var(--mine); border-end-start-radius: 1.125rem; border-end-end-radius: .3rem }
 .line[data-live][data-role="user"] { color: var(--muted); font-style: italic }
-.line[data-interrupted]::after { content: " \\2014"; color: var(--muted) }
+.line[data-interrupted]::after { content: "\\00a0\\2014"; color: var(--muted) }
 .empty { margin: auto; color: var(--muted); font-size: .9375rem; text-align: center; max-width: 18rem; text-wrap: balance }
 
 .begin { padding: .25rem 1.125rem 1.125rem; display: grid; gap: .75rem; justify-items: stretch; text-align: center }

@@ -143,6 +143,7 @@ export class View {
     this.hint.textContent = filled(goesOn ? strings.hintContinue : strings.hint, { host: shown.host });
     this.hint.hidden = state === "error";
     const isPush = shown.mode === "push-to-talk";
+    this.meters.element.hidden = !shown.hasMicrophone;
     this.muteButton.hidden = isPush || !shown.hasMicrophone;
     this.muteButton.setAttribute("aria-pressed", String(shown.isMuted));
     this.muteLabel.textContent = shown.isMuted ? strings.unmute : strings.mute;
@@ -175,7 +176,8 @@ export class View {
 
   private said({ state, isMuted, mode, isHeld, hasMicrophone }: Shown): string {
     const { strings } = this;
-    if (state !== "listening" || !hasMicrophone) return strings.states[state];
+    if (state !== "listening") return strings.states[state];
+    if (!hasMicrophone) return strings.writing;
     if (mode === "push-to-talk") return isHeld ? strings.states.listening : strings.held;
     return isMuted ? strings.muted : strings.states.listening;
   }
