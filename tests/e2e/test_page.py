@@ -84,7 +84,7 @@ def look(seen: Visit, name: str) -> None:
 def test_it_can_be_used_and_read_in_every_state(
     browser: Browser, server: Served, microphone: Microphone, scheme: str, size: str
 ) -> None:
-    microphone.says()
+    microphone.says((3000, "01_slt"))
     width, height = SIZES[size]
     phone = {"has_touch": True, "device_scale_factor": 2} if size == "phone" else {}
     look_of = {"color_scheme": scheme, "viewport": {"width": width, "height": height}, **phone}
@@ -92,13 +92,14 @@ def test_it_can_be_used_and_read_in_every_state(
         expect(seen.page.get_by_role("status").first).to_contain_text("ready", timeout=WITHIN_MS)
         look(seen, f"{scheme}-{size}-1-idle")
         seen.start()
-        seen.write("What is the capital of France?")
         seen.until_event("response.done")
         seen.until_loud(300)
         seen.until_silent()
         seen.until_event("voicestack.turn.measured")
+        expect(seen.widget.locator(".badge")).to_contain_text("ms after you finished")
         look(seen, f"{scheme}-{size}-2-call")
         seen.button("Settings").click()
+        expect(seen.widget.get_by_label("Microphone").locator("option")).not_to_have_count(0)
         look(seen, f"{scheme}-{size}-3-settings")
         seen.button("End").click()
         seen.until_state("ended")
@@ -177,6 +178,7 @@ def test_without_a_microphone_one_is_told_and_can_type(
         chromium(playwright, microphone, DENIES) as browser,
         page_of(browser, server, permissions=[]) as seen,
     ):
+        seen.expected = ["mic-denied"]
         seen.button("Start").click()
         seen.until_state("error")
         alert = seen.widget.get_by_role("alert")
