@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Playwright, Route, expect
 
-from tests.support.browser import WITHIN_MS, Microphone, Visit, visit
+from tests.support.browser import DENIES, WITHIN_MS, Microphone, Visit, chromium, visit
 from tests.support.served import Served
 from voicestack.bootstrap.web import NODE_MODULES
-from voicestack.cli.bench_server import free_port
 
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
@@ -28,6 +29,30 @@ def page_of(browser: Browser, server: Served, **options: Any) -> Iterator[Visit]
     options = {"permissions": ["microphone"], "reduced_motion": "reduce", **options}
     with browser.new_context(**options) as context, visit(context, server.url) as seen:
         yield seen
+
+
+@contextmanager
+def another_site(html: str) -> Iterator[str]:
+    """A server of somebody else's with one page. Yields its address, which is another origin than ours."""
+
+    class OnePage(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), OnePage) as running:
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield f"http://localhost:{running.server_port}/"
+        finally:
+            running.shutdown()
+            thread.join()
 
 
 def violations(seen: Visit) -> list[str]:
@@ -59,7 +84,7 @@ def look(seen: Visit, name: str) -> None:
 def test_it_can_be_used_and_read_in_every_state(
     browser: Browser, server: Served, microphone: Microphone, scheme: str, size: str
 ) -> None:
-    microphone.says()
+    microphone.says((3000, "01_slt"))
     width, height = SIZES[size]
     phone = {"has_touch": True, "device_scale_factor": 2} if size == "phone" else {}
     look_of = {"color_scheme": scheme, "viewport": {"width": width, "height": height}, **phone}
@@ -67,13 +92,14 @@ def test_it_can_be_used_and_read_in_every_state(
         expect(seen.page.get_by_role("status").first).to_contain_text("ready", timeout=WITHIN_MS)
         look(seen, f"{scheme}-{size}-1-idle")
         seen.start()
-        seen.write("What is the capital of France?")
         seen.until_event("response.done")
         seen.until_loud(300)
         seen.until_silent()
         seen.until_event("voicestack.turn.measured")
+        expect(seen.widget.locator(".badge")).to_contain_text("ms after you finished")
         look(seen, f"{scheme}-{size}-2-call")
         seen.button("Settings").click()
+        expect(seen.widget.get_by_label("Microphone").locator("option")).not_to_have_count(0)
         look(seen, f"{scheme}-{size}-3-settings")
         seen.button("End").click()
         seen.until_state("ended")
@@ -145,8 +171,14 @@ def test_another_microphone_can_be_chosen_in_a_call(
         seen.until_loud(300)
 
 
-def test_without_a_microphone_one_is_told_and_can_type(browser: Browser, server: Served) -> None:
-    with page_of(browser, server, permissions=["geolocation"]) as seen:
+def test_without_a_microphone_one_is_told_and_can_type(
+    playwright: Playwright, server: Served, microphone: Microphone
+) -> None:
+    with (
+        chromium(playwright, microphone, DENIES) as browser,
+        page_of(browser, server, permissions=[]) as seen,
+    ):
+        seen.expected = ["mic-denied"]
         seen.button("Start").click()
         seen.until_state("error")
         alert = seen.widget.get_by_role("alert")
@@ -174,29 +206,27 @@ def test_a_page_of_another_origin_embeds_it_with_one_line(
     browser: Browser, server: Served, microphone: Microphone
 ) -> None:
     microphone.says()
-    other = f"http://localhost:{free_port()}"
     html = (
         '<!doctype html><html lang="en"><title>shop</title><link rel="icon" href="data:,"><h1>A shop</h1>'
         f'<script type="module" src="{server.url}/widget/voicestack.js"></script>'
         "<voicestack-widget></voicestack-widget>"
     )
 
-    def answer(route: Route) -> None:
-        route.fulfill(body=html, content_type="text/html")
-
-    with browser.new_context(permissions=["microphone"]) as context:
-        context.route(f"{other}/**", answer)
-        with visit(context, f"{other}/shop.html") as seen:
-            for transport in ("webrtc", "websocket"):
-                seen.widget.evaluate("(it, way) => it.setAttribute('transport', way)", transport)
-                seen.start()
-                assert seen.connection == transport
-                n_before = len(seen.events("response.done"))
-                seen.write("What is the capital of France?")
-                seen.until_event("response.done", n_before + 1)
-                seen.until_silent()
-                seen.button("End").click()
-                seen.until_state("ended")
+    with (
+        another_site(html) as other,
+        browser.new_context(permissions=["microphone"]) as context,
+        visit(context, other) as seen,
+    ):
+        for transport in ("webrtc", "websocket"):
+            seen.widget.evaluate("(it, way) => it.setAttribute('transport', way)", transport)
+            seen.start()
+            assert seen.connection == transport
+            n_before = len(seen.events("response.done"))
+            seen.write("What is the capital of France?")
+            seen.until_event("response.done", n_before + 1)
+            seen.until_silent()
+            seen.button("End").click()
+            seen.until_state("ended")
 
 
 def test_the_page_shows_when_the_server_is_not_ready(context: BrowserContext, server: Served) -> None:

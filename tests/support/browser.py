@@ -46,6 +46,9 @@ FLAGS = (
 )
 NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
 
+DENIES = "--use-fake-ui-for-media-stream=deny"
+"""The visitor does not allow the microphone."""
+
 
 class Microphone:
     """A file that Chromium plays as its microphone, from the start whenever a page opens it.

@@ -62,7 +62,7 @@ export class VoicestackWidget extends HTMLElement {
     const { talk } = this;
     if (!talk || talk.isLive || this.isStarting) return;
     this.isStarting = true;
-    if (talk.state === "ended") this.view?.captions.clear();
+    if (talk.state === "ended") this.forget();
     try {
       await this.prepareSound(microphone);
       this.isStarting = false;
