@@ -42,6 +42,9 @@ PORT_TRIES = 20
 LAST_OF_STUN = 3
 """STUN begins with 0..3, DTLS with 20..63, SRTP with 128..191 (RFC 7983)."""
 
+LOOPBACK = "127.0.0.1"
+"""Announced on a machine that has no other address."""
+
 COMPONENT = 1
 """RTP and RTCP on one port, so there is only one."""
 
@@ -163,7 +166,8 @@ class RtcPath(Connection):
         limit_s, began_ns = self._settings.gather_timeout_ms / 1000, self._time.now_ns()
         protocols = []
         if not self._settings.relay_only:
-            for address in self._settings.addresses or get_host_addresses(use_ipv4=True, use_ipv6=True):
+            found_addresses = self._settings.addresses or get_host_addresses(use_ipv4=True, use_ipv6=True)
+            for address in found_addresses or [LOOPBACK]:
                 protocol = await self._bind(address)
                 if protocol is not None:
                     protocols.append(protocol)
