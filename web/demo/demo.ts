@@ -44,8 +44,8 @@ function showSnippet(): void {
 /** A server with keys gives none to this page: whoever looks at it brings a secret. */
 function askForKey(): void {
   const form = find<HTMLFormElement>("key");
-  widget.addEventListener("voicestack-state", ({ detail }: CustomEventInit<{ code: string | null }>) => {
-    if (detail?.code === "no-secret" || detail?.code === "refused" || detail?.code === "bad-secret") form.hidden = false;
+  widget.addEventListener("voicestack-state", ({ detail }) => {
+    if (["no-secret", "refused", "bad-secret"].includes(detail.code ?? "")) form.hidden = false;
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();

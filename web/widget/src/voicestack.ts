@@ -1,13 +1,15 @@
 // The entry: defines `<voicestack-widget>`, and `mountVoice` for pages that rather call than write elements.
+import type { Line } from "./core/record";
+import type { State } from "./core/talk";
+import type { TroubleCode } from "./core/trouble";
 import { VoicestackWidget } from "./ui/element";
 import { serverOf, type VoiceOptions } from "./ui/options";
+import type { TurnMeasured } from "./wire";
 
 export type { VoiceOptions } from "./ui/options";
 export type { Strings } from "./ui/strings";
-export type { Line } from "./core/record";
-export type { State } from "./core/talk";
 export type { ToolFunction, ToolSchema } from "./core/tools";
-export type { TurnMeasured } from "./wire";
+export type { Line, State, TroubleCode, TurnMeasured };
 export { VoicestackWidget };
 
 VoicestackWidget.origin = serverOf(import.meta.url);
@@ -29,10 +31,23 @@ export function mountVoice(options: VoiceOptions = {}): VoicestackWidget {
   return element;
 }
 
+/** What the element tells its page. All of these bubble. */
+export interface VoicestackEvents {
+  /** `code` says why, where the state is `error`. */
+  "voicestack-state": CustomEvent<{ state: State; code: TroubleCode | null; connection: "webrtc" | "websocket" | null }>;
+  /** A line of the conversation as it is now; `final` when it will stay so. */
+  "voicestack-caption": CustomEvent<Line & { final: boolean }>;
+  /** Where the time of a turn went. */
+  "voicestack-turn": CustomEvent<TurnMeasured>;
+  /** Something small went wrong; the conversation goes on. */
+  "voicestack-notice": CustomEvent<{ code: string; message: string }>;
+}
+
 declare global {
   interface Window {
     voicestack: { mountVoice: typeof mountVoice };
   }
+  interface HTMLElementEventMap extends VoicestackEvents {}
   interface HTMLElementTagNameMap {
     "voicestack-widget": VoicestackWidget;
   }

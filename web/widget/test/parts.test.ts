@@ -176,9 +176,11 @@ describe("tools", () => {
     await settled();
     made.hear(done("r1"));
     expect(types()).toEqual(["conversation.item.create"]);
+    expect(made.isBusy).toBe(true);
     finish("there");
     await settled();
     expect(types()).toEqual(["conversation.item.create", "conversation.item.create", "response.create"]);
+    expect(made.isBusy).toBe(false);
   });
 
   it("that fail say so to the agent", async () => {

@@ -117,6 +117,27 @@ describe("the start", () => {
     expect(talk.trouble?.code).toBe("unreachable");
   });
 
+  it("shows while the page prepares, and can be ended by then", async () => {
+    const { world, talk, states } = talking();
+    let ready = () => {};
+    const started = talk.start(() => new Promise((resolve) => (ready = resolve)));
+    expect(talk.state).toBe("connecting");
+    talk.end();
+    ready();
+    await started;
+    expect(world.asked).toEqual([]);
+    expect(states).toEqual(["connecting", "ended"]);
+  });
+
+  it("that cannot be prepared says why", async () => {
+    const { talk } = talking();
+    await talk.start(async () => {
+      throw new Trouble("mic-denied");
+    });
+    expect(talk.state).toBe("error");
+    expect(talk.trouble?.code).toBe("mic-denied");
+  });
+
   it("says what was typed before there was a connection", async () => {
     const { world, talk } = talking();
     talk.say("hello");

@@ -95,13 +95,24 @@ export class Talk {
     return this.phase === "connecting" || this.phase === "open" || this.phase === "shaky" || this.phase === "reconnecting";
   }
 
-  /** Begin, or go on where a page that was left had been. Resolves when connected; troubles are told as a state. */
-  async start(): Promise<void> {
+  /**
+   * Begin, or go on where a page that was left had been. `prepare` what it takes: the visitor sees that something
+   * happens. Resolves when connected; troubles are told as a state.
+   */
+  async start(prepare: () => Promise<void> = async () => {}): Promise<void> {
     if (this.isLive) return;
     if (this.phase === "ended") this.forget();
     this.trouble = null;
     this.attempt = 0;
     this.enter("connecting");
+    const { connection } = this;
+    try {
+      await prepare();
+    } catch (error) {
+      if (connection === this.connection) this.fail(troubleIn(error));
+      return;
+    }
+    if (connection !== this.connection) return; // ended in the meantime
     await this.tryUntilOpen(this.world.nowMs(), 3_000);
   }
 
@@ -242,7 +253,7 @@ export class Talk {
         return;
       } catch (error) {
         if (connection !== this.connection) return;
-        const trouble = error instanceof Trouble ? error : new Trouble("failed", String(error));
+        const trouble = troubleIn(error);
         const lostForMs = this.world.nowMs() - sinceMs;
         const isFirst = this.phase === "connecting";
         const wait = waitMs(this.attempt, lostForMs, this.world.random(), trouble.retryAfterMs);
@@ -393,11 +404,15 @@ export class Talk {
 
   private tellState(): void {
     if (this.phase !== "open") this.waitsAs = this.phase === "connecting" ? "connecting" : "reconnecting";
-    const state = this.phase === "open" && !this.session ? this.waitsAs : stateOf(this.phase, this.floor);
+    const state = this.phase === "open" && !this.session ? this.waitsAs : stateOf(this.phase, this.desk.isBusy ? { ...this.floor, isExpecting: true } : this.floor);
     if (state === this.state) return;
     this.state = state;
     this.events.onState(state, this.trouble);
   }
+}
+
+function troubleIn(error: unknown): Trouble {
+  return error instanceof Trouble ? error : new Trouble("failed", String(error));
 }
 
 function stateOf(phase: Phase, floor: Floor): State {

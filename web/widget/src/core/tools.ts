@@ -17,7 +17,7 @@ interface Tool {
 /** Runs the calls of responses. The agent goes on when the response is done and all of its calls are answered. */
 export class ToolDesk {
   private tools = new Map<string, Tool>();
-  private waiting = new Map<string, { open: number; called: boolean; done: boolean }>(); // by response
+  private waiting = new Map<string, { open: number; done: boolean }>(); // by response
   onAnswer: (callId: string, output: string) => void = () => {};
 
   constructor(private readonly send: (event: Sent) => void) {}
@@ -28,6 +28,11 @@ export class ToolDesk {
     const shown: FunctionTool = { type: "function", name, parameters };
     if (given.description !== undefined) shown.description = given.description;
     this.tools.set(name, { shown, run });
+  }
+
+  /** Whether something is being looked up for the agent. */
+  get isBusy(): boolean {
+    return this.waiting.size > 0;
   }
 
   get isEmpty(): boolean {
@@ -59,7 +64,7 @@ export class ToolDesk {
   }
 
   private async call(tool: Tool, response: string, callId: string, args: string): Promise<void> {
-    const waiting = this.waiting.get(response) ?? { open: 0, called: true, done: false };
+    const waiting = this.waiting.get(response) ?? { open: 0, done: false };
     this.waiting.set(response, waiting);
     waiting.open += 1;
     const output = await outcome(tool, args);

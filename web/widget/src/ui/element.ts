@@ -32,7 +32,7 @@ export class VoicestackWidget extends HTMLElement {
   private dialer: Dialer | null = null;
   private tools: [string, ToolSchema, ToolFunction][] = [];
   private chosen = { microphone: "", speaker: "" };
-  private isStarting = false;
+  private hasMicrophone = false;
   private isHeld = false;
   private leaving: AbortController | null = null;
 
@@ -60,20 +60,11 @@ export class VoicestackWidget extends HTMLElement {
   /** To be called in reaction to a gesture. Without a microphone the visitor types. */
   async start({ microphone = true } = {}): Promise<void> {
     const { talk } = this;
-    if (!talk || talk.isLive || this.isStarting) return;
-    this.isStarting = true;
-    if (talk.state === "ended") this.forget();
-    try {
-      await this.prepareSound(microphone);
-      this.isStarting = false;
-      this.view?.tell(null);
-      await talk.start();
-    } catch (error) {
-      await this.letGo();
-      talk.fail(error instanceof Trouble ? error : new Trouble("failed", String(error)));
-    } finally {
-      this.isStarting = false;
-    }
+    if (!talk || talk.isLive) return;
+    if (talk.state === "ended") this.view?.captions.clear();
+    this.hasMicrophone = microphone;
+    this.view?.tell(null);
+    await talk.start(() => this.prepareSound(talk));
   }
 
   /** Hang up. */
@@ -217,13 +208,13 @@ export class VoicestackWidget extends HTMLElement {
 
   // --- sound ------------------------------------------------------------------------------------------
 
-  private async prepareSound(hasMicrophone: boolean): Promise<void> {
-    if (hasMicrophone && !globalThis.isSecureContext) throw new Trouble("insecure");
+  private async prepareSound(talk: Talk): Promise<void> {
+    if (this.hasMicrophone && !globalThis.isSecureContext) throw new Trouble("insecure");
     this.dialer?.prepare();
     const opening = PageSound.open(); // now, while the gesture counts
-    opening.catch(() => {});
+    opening.catch(() => {}); // told below
     let stream: MediaStream | null = null;
-    if (hasMicrophone) {
+    if (this.hasMicrophone) {
       const asking = setTimeout(() => this.view?.tell(this.strings.asking), ASKING_MS);
       try {
         stream = await openMicrophone(this.chosen.microphone);
@@ -233,13 +224,20 @@ export class VoicestackWidget extends HTMLElement {
         throw error;
       } finally {
         clearTimeout(asking);
+        if (talk.isLive) this.view?.tell(null);
       }
     }
-    this.sound = await opening;
-    this.sound.use(stream);
+    const sound = await opening;
+    if (!talk.isLive || this.sound) {
+      stop(stream);
+      await sound.close();
+      throw new Trouble("failed", "ended before it began");
+    }
+    this.sound = sound;
+    sound.use(stream);
     this.watch(stream);
-    if (this.chosen.speaker) await this.sound.useSpeaker(this.chosen.speaker).catch(() => {});
-    this.view?.meters.start(() => this.sound?.levels() ?? { user: 0, agent: 0 });
+    if (this.chosen.speaker) await sound.useSpeaker(this.chosen.speaker).catch(() => {});
+    this.view?.meters.start(() => sound.levels());
   }
 
   private get strings(): Strings {
@@ -360,7 +358,7 @@ export class VoicestackWidget extends HTMLElement {
         state: talk.state,
         trouble,
         canContinue: talk.canContinue,
-        hasMicrophone: !!this.sound?.stream,
+        hasMicrophone: this.hasMicrophone,
         isMuted: talk.isMuted,
         isHeld: this.isHeld,
         mode: this.mode,
@@ -371,7 +369,7 @@ export class VoicestackWidget extends HTMLElement {
       this.shadowRoot?.activeElement ?? null,
     );
     if (!isNew) return;
-    if (!talk.isLive && !this.isStarting) void this.letGo();
+    if (!talk.isLive) void this.letGo();
     if (trouble) console.warn(`voicestack: ${trouble.message}`);
     this.tell("state", { state: talk.state, code: trouble?.code ?? null, connection: this.connection });
   }

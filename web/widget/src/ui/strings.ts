@@ -122,7 +122,7 @@ export const ENGLISH: Strings = {
   },
   heardAfter: "Heard {ms} ms after you finished",
   sentAfter: "Answered {ms} ms after you finished",
-  hidden: "{ms} ms of work hidden",
+  hidden: "{ms} ms hidden",
   free: "hidden",
   nothingMeasured: "The last turn's time appears here.",
   stages: {

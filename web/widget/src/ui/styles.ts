@@ -37,7 +37,7 @@ const DARK = `
   color-scheme: dark;
 `;
 
-export const CSS = `
+export const CSS: string = `
 :host { ${LIGHT}
   display: block; width: 100%; max-width: 26rem; margin-inline: auto; box-sizing: border-box;
   font: 400 1rem/1.5 var(--voicestack-font, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif);
