@@ -1,13 +1,15 @@
 """Somebody talks to the agent in a browser, over WebRTC and over WebSocket: what is heard, what is shown?"""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
 from tests.support.browser import HEARD_RATE_HZ, NO_UDP, Microphone, Visit, chromium, visit
-from tests.support.served import Served
+from tests.support.served import Served, served
+from tests.support.turn_server import SECRET, TurnServer, turn_server
 
 BRIEF = "You are a friendly assistant on the telephone. Answer every question in one short sentence."
 TALKATIVE = "You are a friendly assistant on the telephone. Answer every question with a long story."
@@ -185,6 +187,30 @@ def test_where_udp_is_blocked_it_goes_over_websocket(
         seen.until_caption("user", "capital of france")
         seen.until_loud(300)
         assert "Paris" in said(seen, 1)
+
+
+def test_where_udp_is_blocked_and_there_is_turn_over_tcp_it_stays_webrtc(
+    playwright: Playwright, microphone: Microphone, tmp_path: Path
+) -> None:
+    microphone.says((CALM_MS + 2000, "01_slt"))
+    with (
+        turn_server() as turn,
+        served(tmp_path, sets=over_tcp(turn)) as server,
+        chromium(playwright, microphone, NO_UDP) as browser,
+        browser.new_context(permissions=["microphone"]) as context,
+        visit(context, server.url) as seen,
+    ):
+        seen.mount(instructions=BRIEF)
+        seen.start()
+        assert seen.connection == "webrtc"
+        seen.until_caption("user", "capital of france")
+        seen.until_loud(300)
+        assert "Paris" in said(seen, 1)
+
+
+def over_tcp(turn: TurnServer) -> list[str]:
+    url = f"turn:127.0.0.1:{turn.port}?transport=tcp"
+    return ["llm.max_tokens=60", f'webrtc.turn_urls=["{url}"]', f"webrtc.turn_secret={SECRET}"]
 
 
 @pytest.mark.parametrize("way", WAYS)
