@@ -61,8 +61,8 @@ STATS = """async () => {
 
 async def until(holds: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not holds():
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 (there is nothing that says so)
+        while not holds():  # noqa: ASYNC110 (there is nothing that says so)
+            await asyncio.sleep(0.02)
 
 
 async def talk(page: Any, log: LinkLog) -> None:

@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from aiortc import RTCIceServer
+from aiortc import RTCIceServer, RTCSessionDescription
+from aiortc.rtcsctptransport import SackChunk
 
 from tests.support.rtc_links import ON_LOOPBACK, LinkLog, in_real_time, linked
 from tests.support.rtc_peer import RtcPeer, pitch_hz, tone
@@ -12,7 +13,7 @@ from tests.support.turn_server import has_coturn, turn_server
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ
-from voicestack.core.errors import Overloaded, PeerProtocolError
+from voicestack.core.errors import Overloaded, PeerProtocolError, TransportLost
 from voicestack.transports import rtc_path
 from voicestack.transports.rtc_link import PLAY_RATE_HZ, RtcLink
 from voicestack.transports.rtc_settings import IceServer
@@ -151,6 +152,33 @@ async def test_a_restart_by_somebody_else_is_refused() -> None:
         with pytest.raises(PeerProtocolError) as caught:
             await log.link.restart(other.pc.localDescription.sdp)
         assert caught.value.wire_code == "invalid_offer"
+
+
+@in_real_time
+async def test_a_peer_without_our_channel_is_not_waited_for() -> None:
+    settings = replace(ON_LOOPBACK, connect_timeout_ms=1500)
+    async with Scope() as scope, RtcPeer(label="chat") as peer:
+        log = LinkLog(RtcLink(settings, SystemClock(), scope))
+        await peer.call(log.link.answer)
+        await peer.wait_until(lambda: log.reasons != [])
+        assert log.reasons == ["the peer opened no data channel oai-events"]
+
+
+@in_real_time
+async def test_an_audio_only_offer() -> None:
+    async with Scope() as scope, RtcPeer() as peer:
+        log = LinkLog(RtcLink(ON_LOOPBACK, SystemClock(), scope))
+
+        async def answer(offer: str) -> str:
+            return await log.link.answer(offer.replace("UDP/DTLS/SCTP", "UDP/OTHER"))
+
+        await peer.pc.setLocalDescription(await peer.pc.createOffer())
+        sdp = await answer(peer.pc.localDescription.sdp)
+        assert "m=application 0 UDP/OTHER" in sdp
+        answered = RTCSessionDescription(sdp.replace("UDP/OTHER", "UDP/DTLS/SCTP"), "answer")
+        await peer.pc.setRemoteDescription(answered)
+        peer.microphone.say(tone(440, 2.0))
+        await peer.wait_until(lambda: log.n_opened == 1 and len(log.heard) > EAR_RATE_HZ // 2)
 
 
 def impatient(patch: pytest.MonkeyPatch) -> None:
@@ -301,3 +329,99 @@ def test_we_are_behind_turn() -> None:
                 await peer.wait_until(lambda: len(log.heard) > EAR_RATE_HZ and peer.n_frames > 20)
 
         run()
+
+
+@pytest.mark.skipif(not has_coturn, reason="coturn is not installed")
+def test_a_turn_server_that_died_is_not_waited_for() -> None:
+    with turn_server() as turn:
+        settings = replace(ON_LOOPBACK, ice_servers=(IceServer(turn.url, turn.username, turn.credential),))
+
+        @in_real_time
+        async def run() -> None:
+            async with linked(settings) as (peer, _):
+                assert " typ relay" in peer.pc.remoteDescription.sdp
+                turn.stall()
+
+        run()
+
+
+@in_real_time
+async def test_ipv6() -> None:
+    settings = replace(ON_LOOPBACK, addresses=("::1",))
+    async with Scope() as scope, RtcPeer() as peer:
+        try:
+            answer = await peer.call(RtcLink(settings, SystemClock(), scope).answer)
+        except Overloaded:
+            pytest.skip("this machine has no IPv6")
+        if not any(":" in each.host for each in peer.ice._connection.local_candidates):
+            pytest.skip("this machine has no IPv6 address but loopback")
+        assert " ::1 " in answer
+        await peer.opened()
+
+
+@in_real_time
+async def test_a_scope_that_ends_during_the_answer() -> None:
+    settings = replace(ON_LOOPBACK, ice_servers=(IceServer("stun:127.0.0.1:9"),), gather_timeout_ms=300)
+    async with RtcPeer() as peer:
+        await peer.pc.setLocalDescription(await peer.pc.createOffer())
+        before = asyncio.all_tasks()
+        async with Scope() as scope:
+            log = LinkLog(RtcLink(settings, SystemClock(), scope))
+            answering = asyncio.get_running_loop().create_task(log.link.answer(peer.pc.localDescription.sdp))
+            await asyncio.sleep(0.05)
+        with pytest.raises(TransportLost):
+            await answering
+        assert log.reasons == ["the session is over"]
+        assert asyncio.all_tasks() - before == set()
+
+
+@in_real_time
+async def test_a_wrong_certificate_is_found_out() -> None:
+    async with Scope() as scope, RtcPeer() as peer:
+        log = LinkLog(RtcLink(ON_LOOPBACK, SystemClock(), scope))
+
+        async def answer(offer: str) -> str:
+            digest = "sha-256 " + ":".join(["AB"] * 32)
+            kept = [line for line in offer.splitlines() if not line.startswith("a=fingerprint")]
+            return await log.link.answer("\r\n".join([*kept, f"a=fingerprint:{digest}", ""]))
+
+        await peer.call(answer)
+        await peer.wait_until(lambda: log.reasons != [])
+        assert log.reasons == ["the peer's certificate is not the one of its SDP"]
+        assert log.n_opened == 0
+
+
+@in_real_time
+async def test_a_peer_that_insists_on_beginning() -> None:
+    async with Scope() as scope, RtcPeer() as peer:
+        log = LinkLog(RtcLink(ON_LOOPBACK, SystemClock(), scope))
+
+        async def answer(offer: str) -> str:
+            return await log.link.answer(offer.replace("a=setup:actpass", "a=setup:active"))
+
+        assert "a=setup:passive" in await peer.call(answer)
+        await peer.opened()
+        peer.microphone.say(tone(440, 2.0))
+        await peer.wait_until(lambda: len(log.heard) > EAR_RATE_HZ)
+        assert abs(pitch_hz(log.heard[-8000:], EAR_RATE_HZ) - 440) < 5
+
+
+@in_real_time
+async def test_acknowledging_what_was_never_sent_ends_the_call() -> None:
+    async with linked() as (peer, log):
+        assert peer.pc.sctp is not None
+        bomb = SackChunk()
+        bomb.cumulative_tsn = bomb.advertised_rwnd = 0
+        bomb.gaps, bomb.duplicates = [(1, 65_535)] * 100, []
+        await peer.pc.sctp._send_chunk(bomb)
+        await peer.wait_until(lambda: log.reasons != [])
+        assert log.reasons[0].startswith("the peer broke SCTP")
+
+
+@in_real_time
+async def test_opening_channels_without_end_ends_the_call() -> None:
+    async with linked() as (peer, log):
+        for n in range(20):
+            peer.pc.createDataChannel(str(n))
+        await peer.wait_until(lambda: log.reasons != [])
+        assert log.reasons == ["the peer opened too many data channels"]

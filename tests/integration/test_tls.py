@@ -14,7 +14,7 @@ from tests.support.server import with_server
 from tests.support.visitors import bearer, event_of, keyed, new_key
 from voicestack.access.certificate import certificate_of
 from voicestack.aio.clock import unix_s
-from voicestack.cli.client import NoServer, dial
+from voicestack.cli.dialing import NoServer, dial
 from voicestack.config.access import TlsSection
 
 ON = "tls.self_signed=true"

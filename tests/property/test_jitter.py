@@ -1,10 +1,13 @@
 """Whatever a network does to packets: order, completeness, a bounded wait, and bounded memory."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from voicestack.core.audio import Pcm
 from voicestack.transports.jitter import (
     MAX_GAP_TICKS,
     MAX_HELD,
@@ -17,6 +20,8 @@ from voicestack.transports.jitter import (
     RtpPacket,
     Silent,
 )
+from voicestack.transports.opus_packet import packet_ticks
+from voicestack.transports.rtp_listening import RtpEar
 
 MS = 1_000_000
 TICKS = 960
@@ -233,3 +238,57 @@ def test_a_burst_behind_a_hole_is_not_kept(number: int, n_packets: int) -> None:
     n_played += sum(isinstance(what, Played) for what in buffer.expire(START_NS + MAX_WAIT_NS))
     assert buffer.wake_at_ns is None
     assert n_played + buffer.figures.n_late == buffer.figures.n_received
+
+
+TOC_OF_MS = {10: 0x40, 20: 0x48, 60: 0x58, 120: 0x59}
+"""First byte of an Opus packet (SILK, wide band; the longest is two frames)."""
+
+
+class Tone:
+    """A decoder that hears 1 in every packet, and -2, or less of it, in what was lost."""
+
+    def decode(self, packet: bytes) -> Pcm:
+        return np.full(packet_ticks(packet) // 3, 1, np.int16)
+
+    def recover(self, next_packet: bytes, n_samples: int) -> Pcm:
+        return np.full(n_samples, -2, np.int16)
+
+    def conceal(self, n_samples: int) -> Pcm:
+        return np.full(n_samples, -2, np.int16)
+
+    def close(self) -> None: ...
+
+
+@settings(max_examples=200, deadline=None)
+@given(paths, numbers, timestamps, st.integers(0, 255))
+def test_samples_are_as_many_as_were_said(path: list[Fate], number: int, timestamp: int, flags: int) -> None:
+    """To the ear, too: no sample more or less than media time, whatever is recovered or made up."""
+    ear = RtpEar(Tone())
+    audio: list[tuple[int, Pcm, int]] = []
+
+    def expire_before(at_ns: int) -> None:
+        while (wake_at_ns := ear.wake_at_ns) is not None and wake_at_ns < at_ns:
+            audio.extend((wake_at_ns, *heard) for heard in ear.expire(wake_at_ns))
+
+    ticks_of = {}
+    for packet in sent(path, number, timestamp):
+        toc = TOC_OF_MS[packet.n_ticks // 48]
+        payload = bytes((toc, flags, *packet.payload))
+        expire_before(packet.arrived_ns)
+        heard = ear.push(packet.sequence, packet.timestamp, payload, packet.arrived_ns)
+        audio.extend((packet.arrived_ns, *piece) for piece in heard)
+        ticks_of[(packet.timestamp - timestamp) % 2**32] = packet.n_ticks
+    expire_before(1 << 62)
+    n_samples = sum(len(pcm) for _, pcm, _ in audio)
+    last = max(ticks_of)
+    gaps = sorted(ticks_of)
+    n_cut = sum(max(0, b - a - ticks_of[a] - MAX_GAP_TICKS) for a, b in pairwise(gaps))
+    figures = ear.figures
+    if not ear.jitter.n_late:
+        assert n_samples == (last + ticks_of[last] - n_cut) // 3
+    assert figures.n_samples == n_samples
+    made = figures.n_recovered_samples + figures.n_concealed_samples + figures.n_silent_samples
+    assert sum(int((pcm == 1).sum()) for _, pcm, _ in audio) == n_samples - made
+    instants = [arrived_ns for _, _, arrived_ns in audio]
+    assert instants == sorted(instants)
+    assert all(0 <= at_ns - arrived_ns <= MAX_WAIT_NS for at_ns, _, arrived_ns in audio)

@@ -27,6 +27,11 @@ class TurnServer:
     port: int
     username: str
     credential: str
+    pid: int
+
+    def stall(self) -> None:
+        """It is there, and does not answer any more."""
+        os.killpg(self.pid, signal.SIGSTOP)
 
     @property
     def url(self) -> str:
@@ -58,7 +63,7 @@ def turn_server() -> Iterator[TurnServer]:
             )
         try:
             _wait_for(port, process, log)
-            yield TurnServer(port, username, base64.b64encode(digest).decode())
+            yield TurnServer(port, username, base64.b64encode(digest).decode(), process.pid)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

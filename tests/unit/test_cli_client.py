@@ -19,17 +19,9 @@ from voicestack.cli.bench_echo import DELAY_MS, EchoCall, buzz, calibration_line
 from voicestack.cli.bench_report import figures
 from voicestack.cli.bench_speech import Line
 from voicestack.cli.bench_v2v import Outcome, Plan, measure
-from voicestack.cli.client import (
-    Link,
-    NoServer,
-    Wait,
-    call,
-    dial,
-    realtime_url,
-    session_update,
-    wait_for_answer,
-)
+from voicestack.cli.client import Wait, call, session_update, wait_for_answer
 from voicestack.cli.conversation import Conversation, decode_audio
+from voicestack.cli.dialing import Link, NoServer, dial, realtime_url
 from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_SAMPLES, Mouth, Speaker, Timeline
 from voicestack.cli.waveform import last_audible
 from voicestack.core.audio import Pcm

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from voicestack.core.audio import Pcm
+from voicestack.core.audio import NO_AUDIO, Pcm
 from voicestack.transports.jitter import (
     MAX_GAP_TICKS,
     MAX_WAIT_NS,
@@ -36,7 +36,7 @@ class FakeDecoder:
 
     def decode(self, packet: bytes) -> Pcm:
         self.asked.append("decode")
-        return np.full(0 if packet in self.broken else SAMPLES, packet[2], np.int16)
+        return NO_AUDIO if packet in self.broken else np.full(SAMPLES, packet[2], np.int16)
 
     def recover(self, next_packet: bytes, n_samples: int) -> Pcm:
         self.asked.append("recover")
@@ -162,6 +162,56 @@ def test_what_is_not_opus_is_made_up() -> None:
     heard = run(ear, {0: plain(1), 1: BAD, 2: plain(2)})
     assert summary(heard) == [(1, 320, 0), (2000, 320, 40), (2, 320, 40)]
     assert ear.figures.n_bad == 1
+
+
+def test_announced_silence_is_heard_while_it_lasts() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, plain(1), 0)
+    assert ear.wake_at_ns is None
+    ear.push(1, TICKS, b"\x48", 20 * MS)
+    assert ear.wake_at_ns == 60 * MS
+    assert ear.expire(59 * MS) == []
+    assert summary(ear.expire(60 * MS)) == [(0, 320, 60)]
+    assert ear.wake_at_ns == 80 * MS
+    assert summary(ear.expire(105 * MS)) == [(0, 320, 80), (0, 320, 100)]
+    heard = ear.push(2, 7 * TICKS, plain(2), 140 * MS)
+    assert summary(heard) == [(0, 2 * 320, 140), (2, 320, 140)], "the rest of it"
+    assert ear.wake_at_ns is None
+
+
+def test_announced_silence_does_not_cut_off_a_word() -> None:
+    """The packet that ends it was on the way for longer than the one that announced it."""
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, b"\x48", 0)
+    assert len(ear.expire(200 * MS)) == 9
+    assert summary(ear.push(1, 5 * TICKS, plain(2), 201 * MS)) == [(2, 320, 201)]
+    assert summary(ear.push(2, 6 * TICKS, plain(3), 202 * MS)) == [(3, 320, 202)]
+
+
+def test_announced_silence_ends_with_a_hole_or_after_a_second() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, b"\x48", 0)
+    assert ear.push(2, 2 * TICKS, plain(2), 39 * MS) == []
+    assert ear.wake_at_ns == 59 * MS
+    assert len(ear.expire(200 * MS)) == 2
+    ear.push(3, 3 * TICKS, b"\x48", 60 * MS)
+    assert len(ear.expire(10_000 * MS)) == 50
+    assert ear.wake_at_ns is None
+
+
+def test_announced_silence_waits_for_what_a_hole_hides() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    ear.push(0, 0, b"\x48", 0)
+    assert ear.push(2, 2 * TICKS, plain(2), 35 * MS) == []
+    assert ear.expire(45 * MS) == []
+    assert summary(ear.push(1, TICKS, plain(1), 46 * MS))[0] == (1, 320, 46)
+
+
+def test_each_announced_silence_has_its_second() -> None:
+    ear = RtpEar(FakeDecoder(broken={b"\x48"}))
+    for n in range(3):
+        ear.push(n, n * 800 * 48, b"\x48", n * 800 * MS)
+        assert len(ear.expire((n * 800 + 799) * MS)) == 38
 
 
 def test_an_overtaken_packet_is_heard_in_its_place() -> None:
@@ -297,6 +347,30 @@ def test_a_sender_that_numbers_anew_is_believed_at_the_second_packet() -> None:
     assert (buffer.figures.n_restarts, buffer.figures.n_late) == (1, 1)
 
 
+def test_strays_that_do_not_follow_each_other_are_not_believed() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0))
+    for n in (30_000, 20_000, 50_000):
+        assert buffer.push(packet(n, 20)) == []
+    assert buffer.push(packet(1, 21)) == [Played(packet(1, 21))]
+    assert (buffer.figures.n_restarts, buffer.figures.n_late) == (0, 3)
+
+
+def test_a_packet_does_for_a_timer_that_is_late() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0))
+    buffer.push(packet(2, 40))
+    assert buffer.push(packet(5, 60)) == [Lost(TICKS, packet(2, 40)), Played(packet(2, 40))]
+    assert buffer.push(packet(1, 130)) == [Lost(2 * TICKS, packet(5, 60)), Played(packet(5, 60))]
+
+
+def test_what_is_here_when_the_timer_is_late_is_not_given_up() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0))
+    buffer.push(packet(2, 40))
+    assert buffer.push(packet(1, 63)) == [Played(packet(1, 63)), Played(packet(2, 40))]
+
+
 def test_a_timestamp_that_goes_back_is_believed() -> None:
     buffer = JitterBuffer()
     buffer.push(packet(0, 0, 50_000))
@@ -321,3 +395,10 @@ def test_jitter_is_that_of_rfc_3550() -> None:
     for n in range(200):
         buffer.push(packet(n, 20 * n + (8 if n % 2 else 0)))
     assert buffer.figures.jitter_ns == pytest.approx(8 * MS, rel=0.01)
+
+
+def test_a_new_timestamp_is_not_jitter() -> None:
+    buffer = JitterBuffer()
+    buffer.push(packet(0, 0, 0))
+    buffer.push(packet(1, 20, 2**31))
+    assert buffer.figures.jitter_ns == 0

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,16 +15,34 @@ import orjson
 from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
-from voicestack.cli import bench_capacity, bench_idle, bench_tools, bench_wer, bench_wire
-from voicestack.cli.bench_echo import DELAY_MS, Calibration, calibrate
-from voicestack.cli.bench_report import figures, format_ms, show
+from voicestack.cli import (
+    bench_capacity,
+    bench_grid,
+    bench_idle,
+    bench_rtc,
+    bench_tools,
+    bench_wer,
+    bench_wire,
+)
+from voicestack.cli.bench_echo import Calibration, calibrate
+from voicestack.cli.bench_lanes import Lane, compare, measure_lanes, show_added, show_calibration
+from voicestack.cli.bench_report import figures, show
 from voicestack.cli.bench_server import http_get
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.bench_stats import Buckets, read_buckets
 from voicestack.cli.bench_v2v import Outcome, Plan, Turn, measure
-from voicestack.cli.client import KEY_VARIABLE, NoServer, add_server_arguments, dial_of, realtime_url
+from voicestack.cli.dialing import (
+    KEY_VARIABLE,
+    WEBRTC,
+    WEBSOCKET,
+    NoServer,
+    add_server_arguments,
+    dial_of,
+    realtime_url,
+)
 from voicestack.cli.waveform import BadWav
 
+BOTH = "both"
 _SHORT_CALIBRATION = 8
 
 
@@ -36,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     v2v.set_defaults(measure=run_v2v)
     others = {
         "capacity": bench_capacity,
+        "impair": bench_grid,
+        "rtc-capacity": bench_rtc,
         "wer": bench_wer,
         "idle": bench_idle,
         "tools": bench_tools,
@@ -64,7 +85,7 @@ def _rate(text: str) -> float:
 
 
 def _add_v2v_arguments(parser: argparse.ArgumentParser) -> None:
-    add_server_arguments(parser)
+    add_server_arguments(parser, transports=(WEBSOCKET, WEBRTC, BOTH))
     parser.add_argument("--turns", type=_count, default=50, help="questions in all (default: %(default)s)")
     parser.add_argument("--callers", type=_count, default=1, help="conversations (default: %(default)s)")
     parser.add_argument(
@@ -126,27 +147,23 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     console = Console()
     clock = SystemClock()
     lines = read_folder(args.speech)
+    transports = [WEBSOCKET, WEBRTC] if args.transport == BOTH else [args.transport]
     if not args.calibrate:
-        asyncio.run(_knock(args))
-    found: dict[str, Any] = {"calibration": None}
+        for transport in transports:
+            asyncio.run(_knock(args, transport))
+    calibrations: dict[str, Calibration] = {}
     if args.calibrate or not args.no_calibrate:
         n_turns = args.turns if args.calibrate else _SHORT_CALIBRATION
-        calibration = asyncio.run(calibrate(clock, n_turns=n_turns, seed=args.seed))
-        _show_calibration(console, calibration)
-        found["calibration"] = calibration
+        for transport in transports:
+            calibrations[transport] = _calibrate(transport, clock, n_turns, args.seed)
+            show_calibration(console, transport, calibrations[transport])
     if args.calibrate:
-        return int(found["calibration"].n_missing > 0), found
-    plan = Plan(
-        url=args.url,
-        n_turns=args.turns,
-        n_callers=args.callers,
-        n_interruptions=args.barge_in,
-        silence_ms=args.silence_ms,
-        rate_per_s=args.rate,
-        timeout_ms=args.timeout_ms,
-        seed=args.seed,
-        max_output_tokens=args.max_output_tokens,
-    )
+        kept = calibrations if args.transport == BOTH else calibrations[args.transport]
+        return int(any(one.n_missing for one in calibrations.values())), {"calibration": kept}
+    if args.transport == BOTH:
+        return _run_both(args, console, calibrations)
+    found: dict[str, Any] = {"calibration": calibrations.get(args.transport)}
+    plan = _plan(args)
     before = _server_barge_ins(args.url)
     outcome = Outcome(on_turn=lambda turn: _show_turn(console, turn))
     try:
@@ -164,9 +181,55 @@ def run_v2v(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     return 0, found
 
 
-async def _knock(args: argparse.Namespace) -> None:
+def _plan(args: argparse.Namespace) -> Plan:
+    return Plan(
+        url=args.url,
+        n_turns=args.turns,
+        n_callers=args.callers,
+        n_interruptions=args.barge_in,
+        silence_ms=args.silence_ms,
+        rate_per_s=args.rate,
+        timeout_ms=args.timeout_ms,
+        seed=args.seed,
+        max_output_tokens=args.max_output_tokens,
+    )
+
+
+def _run_both(
+    args: argparse.Namespace, console: Console, calibrations: dict[str, Calibration]
+) -> tuple[int, dict[str, Any] | None]:
+    """Ask everything over either transport, in turn, and compare."""
+    plan = _plan(args)
+    lanes = {
+        name: Lane(dial_of(args, name), Outcome(on_turn=partial(_show_turn, console, name=name)))
+        for name in (WEBSOCKET, WEBRTC)
+    }
+    try:
+        asyncio.run(measure_lanes(plan, read_folder(args.speech), SystemClock(), list(lanes.values())))
+    except KeyboardInterrupt:
+        console.print("[yellow]stopped; what follows is what was measured until then[/]")
+    runs = {name: figures(plan, lane.outcome) for name, lane in lanes.items()}
+    for name, run in runs.items():
+        run["calibration"] = calibrations.get(name)
+        console.print(f"\n[bold]{name}[/]")
+        show(console, run)
+    added = compare(lanes[WEBSOCKET].outcome, lanes[WEBRTC].outcome)
+    console.print()
+    show_added(console, added)
+    return int(added.n_pairs == 0), {**runs, "added": added}
+
+
+async def _knock(args: argparse.Namespace, transport: str) -> None:
     """Fail now rather than after the calibration when nobody is there."""
-    await (await dial_of(args)(args.url)).close()
+    await (await dial_of(args, transport)(args.url)).close()
+
+
+def _calibrate(transport: str, clock: SystemClock, n_turns: int, seed: int) -> Calibration:
+    if transport != WEBRTC:
+        return asyncio.run(calibrate(clock, n_turns=n_turns, seed=seed))
+    from voicestack.cli.rtc_calibration import calibrate_rtc  # aiortc takes half a second to import
+
+    return asyncio.run(calibrate_rtc(clock, n_turns=n_turns, seed=seed))
 
 
 def _server_barge_ins(url: str) -> Buckets:
@@ -187,30 +250,12 @@ def _percentiles_ms(found: Buckets) -> dict[str, float] | None:
     return {"n": found.n, "p50": p50 * 1000, "p95": p95 * 1000}
 
 
-def _show_turn(console: Console, turn: Turn) -> None:
+def _show_turn(console: Console, turn: Turn, *, name: str = "") -> None:
     if turn.early:
         result = "[red]early[/]"
     elif turn.wait_ms is None:
         result = "[red]missing[/]"
     else:
         result = f"{turn.wait_ms:.0f} ms"
-    console.print(f"{result:>10}  [dim]{turn.file}[/]", end="  ", highlight=False)
+    console.print(f"{name and f'{name:<10}'}{result:>10}  [dim]{turn.file}[/]", end="  ", highlight=False)
     console.print(turn.heard, style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def _show_calibration(console: Console, found: Calibration) -> None:
-    if found.error_ms is None or found.framing_ms is None or found.total_ms is None:
-        console.print("[red]the calibration got no answers; do not trust what follows[/]")
-        return
-    total, error = found.total_ms, found.error_ms
-    console.print(
-        f"calibration: {error.n} echoes after {DELAY_MS} ms were measured {format_ms(total.p50, 0)} ms "
-        f"too long (p50; p95 {format_ms(total.p95, 0)}, max {format_ms(total.max, 0)}). "
-        f"{format_ms(found.framing_ms.p50, 0)} ms of it is the last sample's 20 ms frame, as in any client; "
-        f"the harness's own error is p50 {format_ms(error.p50, 0)}, p95 {format_ms(error.p95, 0)}, "
-        f"max {format_ms(error.max, 0)} ms.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if found.n_missing:
-        console.print(f"[red]{found.n_missing} echoes were not heard[/]")

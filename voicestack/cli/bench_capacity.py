@@ -10,33 +10,35 @@ import asyncio
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from voicestack.aio.clock import SystemClock
+from voicestack.aio.clock import Clock, SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_load import Harness, Window, spoken_frames
 from voicestack.cli.bench_proc import cpu_s, family_of, waited_s
 from voicestack.cli.bench_server import free_port, http_get, own_server, pin, usable_cpus
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.bench_stats import Buckets, percentile, read_buckets
-from voicestack.cli.client import NoServer, session_update
+from voicestack.cli.client import session_update
+from voicestack.cli.dialing import NoServer
 
 SUMMARY = "how many sessions one core of the server carries"
 LATENESS = "voicestack_playout_lateness_seconds"
 LIMIT_MS = 10.0
 """A frame that leaves so much after it was due begins to eat the client's slack: half a frame."""
-_N_LINES = 12
+N_LINES = 12
 _DISTURBED = 0.05
-_SILENCE_MS = 200
-_ANSWERS = [
+SILENCE_MS = 200
+ANSWERS = [
     "That is a good question, and the answer takes a moment, because there are several things that matter "
     "here and each of them is worth a few words.",
     "Yes, it is so, and if you would like to know more about it then I can tell you where it comes from, and "
@@ -139,7 +141,8 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     }
 
 
-def _numbers(args: argparse.Namespace) -> Iterator[int]:
+def numbers(args: argparse.Namespace) -> Iterator[int]:
+    """The numbers of sessions of a ramp."""
     if args.levels:
         yield from sorted(args.levels)
         return
@@ -150,17 +153,17 @@ def _numbers(args: argparse.Namespace) -> Iterator[int]:
 async def _ramp(args: argparse.Namespace, cpus: list[int], console: Console) -> list[Level]:
     port = free_port()
     options = ["--config", "scripted", "--set", f"vad.engine={args.vad}", "--set", "server.max_sessions=2000"]
-    options += ["--set", f"llm.answers={orjson.dumps(_ANSWERS).decode()}"]
-    lines = [spoken_frames(line) for line in read_folder(args.speech)[:_N_LINES]]
-    update = orjson.dumps(session_update(silence_ms=_SILENCE_MS)).decode()
+    options += ["--set", f"llm.answers={orjson.dumps(ANSWERS).decode()}"]
+    lines = [spoken_frames(line) for line in read_folder(args.speech)[:N_LINES]]
+    update = orjson.dumps(session_update(silence_ms=SILENCE_MS)).decode()
     levels: list[Level] = []
     async with own_server(options, port=port, cpu=cpus[0]) as pid:
         pin(0, {cpus[1]})
         harness = Harness(port, lines, update, SystemClock())
         async with Scope() as scope:
             scope.start(harness.pace(), name="pace")
-            for n_sessions in _numbers(args):
-                level = await _level(harness, n_sessions, pid, args)
+            for n_sessions in numbers(args):
+                level = await measure_level(harness, n_sessions, pid, args, partial(lateness, port))
                 levels.append(level)
                 console.print(_line(level), highlight=False, soft_wrap=True)
                 if not args.levels and [one.passes for one in levels[-2:]] == [False, False]:
@@ -169,11 +172,37 @@ async def _ramp(args: argparse.Namespace, cpus: list[int], console: Console) -> 
     return levels
 
 
-async def _level(harness: Harness, n_sessions: int, pid: int, args: argparse.Namespace) -> Level:
+class Load(Protocol):
+    """All callers: `Harness`, or `RtcHarness`."""
+
+    clock: Clock
+    window: Window
+
+    async def grow(self, n_callers: int) -> None:
+        """Connect more callers until there are so many."""
+        ...
+
+
+async def measure_level(
+    harness: Load,
+    n_sessions: int,
+    pid: int,
+    args: argparse.Namespace,
+    read_late: Callable[[], Awaitable[Buckets]],
+) -> Level:
+    """Grow to so many sessions, let them settle, and watch them and the process that serves them.
+
+    Args:
+        harness: The callers.
+        n_sessions: How many there shall be.
+        pid: The server.
+        args: `settle` and `seconds`.
+        read_late: The server's own account of its lateness so far.
+    """
     await harness.grow(n_sessions)
     await asyncio.sleep(args.settle)
     own, server = [os.getpid()], family_of(pid)
-    before = await _lateness(harness.port)
+    before = await read_late()
     start_ns = harness.clock.now_ns()
     used_s = cpu_s(server), cpu_s(own), waited_s(pid)
     harness.window = window = Window()
@@ -181,7 +210,7 @@ async def _level(harness: Harness, n_sessions: int, pid: int, args: argparse.Nam
     wall_s = (harness.clock.now_ns() - start_ns) / 1e9
     new_s = cpu_s(server), cpu_s(own), waited_s(pid)
     harness.window = Window()
-    late = (await _lateness(harness.port)).since(before)
+    late = (await read_late()).since(before)
     shares = [(new - used) / wall_s for new, used in zip(new_s, used_s, strict=True)]
     return level_of(n_sessions, wall_s, late, window, shares)
 
@@ -218,7 +247,12 @@ def level_of(n_sessions: int, wall_s: float, late: Buckets, window: Window, shar
     )
 
 
-async def _lateness(port: int) -> Buckets:
+async def lateness(port: int) -> Buckets:
+    """The server's histogram of how late its frames left, as it stands.
+
+    Raises:
+        NoServer: it has none.
+    """
     status, page = await http_get(port, "/metrics")
     found = read_buckets(page, LATENESS)
     if status != 200 or not found.counts:
@@ -226,7 +260,8 @@ async def _lateness(port: int) -> Buckets:
     return found
 
 
-def _ms(value: float | None) -> str:
+def format_late(value: float | None) -> str:
+    """Milliseconds for a table."""
     if value is None:
         return "-"
     return "off the scale" if math.isinf(value) else f"{value:.1f}"
@@ -235,7 +270,7 @@ def _ms(value: float | None) -> str:
 def _line(level: Level) -> str:
     verdict = "[green]ok[/]" if level.passes else "[red]late[/]"
     return (
-        f"{level.n_sessions:>4} sessions  {verdict:<4}  p99 {_ms(level.late_p99_ms)} ms late, "
+        f"{level.n_sessions:>4} sessions  {verdict:<4}  p99 {format_late(level.late_p99_ms)} ms late, "
         f"server {level.server_cpu:.0%} of its core"
         + (
             f"  [yellow](other processes kept it waiting {level.server_waited:.0%} of the time)[/]"
@@ -263,12 +298,17 @@ def _show(console: Console, levels: list[Level]) -> None:
         table.add_row(
             f"[bold]{one.n_sessions}[/]" if one.passes else str(one.n_sessions),
             *(
-                _ms(one.late_p50_ms),
-                _ms(one.late_p99_ms),
+                format_late(one.late_p50_ms),
+                format_late(one.late_p99_ms),
                 f"{one.server_cpu:.0%}",
                 f"{one.server_waited:.0%}",
             ),
-            *(_ms(one.arrival_p50_ms), _ms(one.arrival_p99_ms), f"{one.n_gaps}", f"{one.gap_ms:.0f}"),
+            *(
+                format_late(one.arrival_p50_ms),
+                format_late(one.arrival_p99_ms),
+                f"{one.n_gaps}",
+                f"{one.gap_ms:.0f}",
+            ),
         )
     console.print(table)
     table = Table(title="\nThe callers", title_justify="left", box=None, pad_edge=False)
@@ -287,6 +327,6 @@ def _show(console: Console, levels: list[Level]) -> None:
         table.add_row(
             *(str(one.n_sessions), str(one.n_answers), str(one.n_missing), str(one.n_lost)),
             *(f"{one.agent_share:.0%}", f"{one.user_share:.0%}"),
-            *(_ms(one.harness_late_p99_ms), f"{one.harness_cpu:.0%}"),
+            *(format_late(one.harness_late_p99_ms), f"{one.harness_cpu:.0%}"),
         )
     console.print(table)

@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,6 +42,11 @@ def buzz(n_samples: int) -> Pcm:
     return wave.astype(np.int16)
 
 
+def click() -> Pcm:
+    """The answer: whole frames of 20 ms."""
+    return buzz(CALL_RATE_HZ * _CLICK_MS // 1000)
+
+
 class Socket(Protocol):
     """The server's end of a connection: iterated, it gives what the client sends, until it hangs up."""
 
@@ -67,8 +72,7 @@ class EchoCall:
         self._delay_ns = round(delay_ms * 1e6)
         self._heard_ns: int | None = None
         self._n_turns = 0
-        click = append_message(buzz(CALL_RATE_HZ * _CLICK_MS // 1000))
-        self._click: str = orjson.loads(click)["audio"]
+        self._click: str = orjson.loads(append_message(click()))["audio"]
 
     async def run(self) -> None:
         """Serve until the client hangs up."""
@@ -145,7 +149,8 @@ class Calibration:
     """The harness's own error.
 
     `total_ms` is measured minus configured. `framing_ms` of it is how long the last sample waits for its
-    20 ms frame to be full, which every real client waits too, and is known; `error_ms` is the rest.
+    20 ms frame to be full, which every real client waits too, and is known. `codec_ms` is what Opus delays
+    the last sample of the question and the first of the answer, None without it. `error_ms` is the rest.
     """
 
     delay_ms: float
@@ -153,6 +158,7 @@ class Calibration:
     total_ms: Summary | None
     framing_ms: Summary | None
     error_ms: Summary | None
+    codec_ms: Summary | None = None
 
 
 def calibration_lines(n: int, seed: int) -> list[Line]:
@@ -165,18 +171,28 @@ def calibration_lines(n: int, seed: int) -> list[Line]:
     return lines
 
 
-def error_of(turns: list[Turn], lines: list[Line], delay_ms: float) -> Calibration:
-    """Compare what was measured with what the echo server did."""
+def error_of(
+    turns: list[Turn], lines: list[Line], delay_ms: float, *, codec: Callable[[Line], float] | None = None
+) -> Calibration:
+    """Compare what was measured with what the echo server did; `codec` tells a line's known coding delay."""
     ends = {line.file: line.last_speech for line in lines}
-    totals, framings = [], []
+    codecs_ms = {line.file: codec(line) if codec else 0.0 for line in lines}
+    totals, framings, codings = [], [], []
     for turn in turns:
         if turn.wait_ms is not None:
             unused = FRAME_SAMPLES - 1 - ends[turn.file] % FRAME_SAMPLES
             framings.append((unused + 1) * 1000 / CALL_RATE_HZ)
+            codings.append(codecs_ms[turn.file])
             totals.append(turn.wait_ms - delay_ms)
-    errors = [total - framing for total, framing in zip(totals, framings, strict=True)]
-    n_missing = len(turns) - len(totals)
-    return Calibration(delay_ms, n_missing, summarise(totals), summarise(framings), summarise(errors))
+    errors = [total - sum(known) for total, *known in zip(totals, framings, codings, strict=True)]
+    return Calibration(
+        delay_ms=delay_ms,
+        n_missing=len(turns) - len(totals),
+        total_ms=summarise(totals),
+        framing_ms=summarise(framings),
+        error_ms=summarise(errors),
+        codec_ms=summarise(codings) if codec else None,
+    )
 
 
 async def calibrate(clock: Clock, *, n_turns: int, delay_ms: float = DELAY_MS, seed: int = 1) -> Calibration:

@@ -11,19 +11,20 @@ import os
 import random
 import struct
 from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 from voicestack.aio.clock import Clock
 from voicestack.cli.bench_speech import Line
 from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_MS, FRAME_SAMPLES, Mouth, append_message
 
-_FRAME_NS = FRAME_MS * 1_000_000
+FRAME_NS = FRAME_MS * 1_000_000
 _NS_PER_BYTE = 1e9 / CALL_RATE_HZ / 2
 _STEADY_NS = 200_000_000
 """Audio at the beginning of an answer that arrives ahead of its time; pacing shows after it."""
-_PATIENCE_NS = 10_000_000_000
-_THINK_NS = (50_000_000, 350_000_000)
+PATIENCE_NS = 10_000_000_000
+THINK_NS = (50_000_000, 350_000_000)
 _AUDIO = b'{"type":"response.output_audio.delta"'
 _DELTA = b'"delta":"'
 
@@ -63,6 +64,38 @@ class Window:
     n_lost: int = 0
 
 
+class Paced(Protocol):
+    """A caller whose frames are due `phase_ns` after the beginning of every 20 ms."""
+
+    phase_ns: int
+
+    def tick(self, now_ns: int) -> None:
+        """Send the next 20 ms."""
+        ...
+
+
+async def pace(clock: Clock, callers: Callable[[], Sequence[Paced]], late: Callable[[float], None]) -> None:
+    """Send every caller's frames when they are due, for ever. Sends up to half a millisecond early.
+
+    Args:
+        clock: The time.
+        callers: Who there is at the moment, ordered by `phase_ns`.
+        late: Is told how late each frame was, in milliseconds.
+    """
+    cycle_ns = clock.now_ns()
+    while True:
+        for caller in list(callers()):
+            due_ns = cycle_ns + caller.phase_ns
+            now_ns = clock.now_ns()
+            if now_ns < due_ns - 500_000:
+                await asyncio.sleep((due_ns - now_ns) / 1e9)
+                now_ns = clock.now_ns()
+            late(max(0, now_ns - due_ns) / 1e6)
+            caller.tick(now_ns)
+        cycle_ns += FRAME_NS
+        await asyncio.sleep(max(0.0, (cycle_ns - clock.now_ns()) / 1e9))
+
+
 class LoadCaller(asyncio.Protocol):
     """One caller: a connection, a microphone that is always on, and a patient ear.
 
@@ -74,7 +107,7 @@ class LoadCaller(asyncio.Protocol):
     def __init__(self, harness: "Harness", number: int) -> None:
         self._harness = harness
         self._rng = random.Random(number)
-        self.phase_ns = self._rng.randrange(_FRAME_NS)
+        self.phase_ns = self._rng.randrange(FRAME_NS)
         self._transport: asyncio.Transport | None = None
         self._open = False
         self._bytes = bytearray()
@@ -123,7 +156,7 @@ class LoadCaller(asyncio.Protocol):
             return
         self._transport.write(self._harness.silence)
         if self._next_line_ns is None:
-            if now_ns - self._asked_ns > _PATIENCE_NS and self._play_end_ns < self._asked_ns:
+            if now_ns - self._asked_ns > PATIENCE_NS and self._play_end_ns < self._asked_ns:
                 self._harness.window.n_missing += 1
                 self._next_line_ns = now_ns
         elif now_ns >= max(self._next_line_ns, self._play_end_ns):
@@ -196,7 +229,7 @@ class LoadCaller(asyncio.Protocol):
             window.arrival_late_ms.extend((delay - earliest) / 1e6 for delay in self._delays_ns)
         self._delays_ns.clear()
         if self._next_line_ns is None:
-            self._next_line_ns = max(now_ns, self._play_end_ns) + self._rng.randrange(*_THINK_NS)
+            self._next_line_ns = max(now_ns, self._play_end_ns) + self._rng.randrange(*THINK_NS)
 
 
 class Harness:
@@ -232,19 +265,11 @@ class Harness:
         return caller
 
     async def pace(self) -> None:
-        """Send every caller's frames when they are due, for ever. Sends up to half a millisecond early."""
-        cycle_ns = self.clock.now_ns()
-        while True:
-            for caller in list(self._callers):
-                due_ns = cycle_ns + caller.phase_ns
-                now_ns = self.clock.now_ns()
-                if now_ns < due_ns - 500_000:
-                    await asyncio.sleep((due_ns - now_ns) / 1e9)
-                    now_ns = self.clock.now_ns()
-                self.window.send_late_ms.append(max(0, now_ns - due_ns) / 1e6)
-                caller.tick(now_ns)
-            cycle_ns += _FRAME_NS
-            await asyncio.sleep(max(0.0, (cycle_ns - self.clock.now_ns()) / 1e9))
+        """Send every caller's frames when they are due, for ever."""
+        await pace(self.clock, lambda: self._callers, self._late)
+
+    def _late(self, late_ms: float) -> None:
+        self.window.send_late_ms.append(late_ms)
 
     def close(self) -> None:
         """Hang up every call."""

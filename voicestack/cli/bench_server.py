@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from voicestack.cli.client import NoServer
+from voicestack.cli.dialing import NoServer
 
 _READY_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 10

@@ -16,8 +16,9 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_speech import Line
 from voicestack.cli.bench_stats import WordErrors, poisson_starts_s, word_errors
-from voicestack.cli.client import Caller, Link, NoServer, call, dial, session_update, wait_for_answer
+from voicestack.cli.client import Caller, call, session_update, wait_for_answer
 from voicestack.cli.conversation import Reply
+from voicestack.cli.dialing import Link, NoServer, dial
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.cli.waveform import last_audible
 
@@ -125,9 +126,18 @@ class Outcome:
 
 
 async def measure(
-    plan: Plan, lines: list[Line], clock: Clock, *, outcome: Outcome, dial: Dial = dial
+    plan: Plan,
+    lines: list[Line],
+    clock: Clock,
+    *,
+    outcome: Outcome,
+    dial: Dial = dial,
+    floor: asyncio.Lock | None = None,
 ) -> None:
-    """Run the plan. What is seen goes into `outcome` at once, so a run that is broken off keeps its turns."""
+    """Run the plan. What is seen goes into `outcome` at once, so a run that is broken off keeps its turns.
+
+    Whoever shares `floor` takes turns: a question is asked, answered and thought about before the next one.
+    """
     rng = random.Random(plan.seed)
     starts_s = poisson_starts_s(plan.n_callers, plan.rate_per_s, rng)
     deck = [line for _ in range(-(-plan.n_turns // len(lines))) for line in rng.sample(lines, len(lines))]
@@ -135,7 +145,7 @@ async def measure(
     async with Scope() as scope:
         tasks = [
             scope.start(
-                _Conversationalist(plan, caller, clock, outcome, dial).run(
+                _Conversationalist(plan, caller, clock, outcome, dial, floor).run(
                     deck[caller : plan.n_turns : plan.n_callers], zero_ns + round(start_s * 1e9), lines
                 ),
                 name=f"caller {caller}",
@@ -148,8 +158,17 @@ async def measure(
 class _Conversationalist:
     """One caller of the bench."""
 
-    def __init__(self, plan: Plan, number: int, clock: Clock, outcome: Outcome, dial: Dial) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        number: int,
+        clock: Clock,
+        outcome: Outcome,
+        dial: Dial,
+        floor: asyncio.Lock | None,
+    ) -> None:
         self._dial = dial
+        self._floor = floor or asyncio.Lock()
         self._plan = plan
         self._number = number
         self._clock = clock
@@ -169,14 +188,15 @@ class _Conversationalist:
                 try:
                     await self._pause(caller, _LEAD_IN_MS)
                     while left:
-                        seen.add(await self._ask(caller, left[0]))
-                        left.pop(0)
-                        await self._pause(caller, self._rng.uniform(*_THINK_MS))
+                        async with self._floor:
+                            seen.add(await self._ask(caller, left[0]))
+                            left.pop(0)
+                            await self._pause(caller, self._rng.uniform(*_THINK_MS))
                     for _ in range(n_cuts):
-                        seen.interruptions.append(
-                            await self._interrupt(caller, *self._rng.choices(lines, k=2))
-                        )
-                        await self._pause(caller, self._rng.uniform(*_THINK_MS))
+                        async with self._floor:
+                            over = self._rng.choices(lines, k=2)
+                            seen.interruptions.append(await self._interrupt(caller, *over))
+                            await self._pause(caller, self._rng.uniform(*_THINK_MS))
                 finally:
                     seen.late_ms += caller.late_ms
                     seen.server_errors += [str(error.get("message")) for error in caller.conversation.errors]

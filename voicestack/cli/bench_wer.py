@@ -16,7 +16,8 @@ from rich.table import Table
 from voicestack.aio.clock import Clock, SystemClock
 from voicestack.cli.bench_speech import Line, read_files, read_folder
 from voicestack.cli.bench_stats import WordErrors, summarise, word_errors
-from voicestack.cli.client import Caller, add_server_arguments, call, dial_of, session_update
+from voicestack.cli.client import Caller, call, session_update
+from voicestack.cli.dialing import add_server_arguments, dial_of
 from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_SAMPLES
 
 SUMMARY = "word errors on recordings"

@@ -1,73 +1,38 @@
 """How does a program hold a spoken conversation with a Realtime server?
 
-`call()` opens the WebSocket; inside it a `Caller` streams a microphone that is never switched off, plays what
-arrives, and lets its user say things and wait for answers. `talk` and all benches are built on it.
+`call()` opens the connection; inside it a `Caller` streams a microphone that is never switched off, plays
+what arrives, and lets its user say things and wait for answers. `talk` and all benches are built on it.
 """
 
-import argparse
 import asyncio
 import math
-import os
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Any
 
 import orjson
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.conversation import Conversation
-from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_MS, Mouth, Piece, Speaker, Timeline, append_message
+from voicestack.cli.dialing import OPEN_TIMEOUT_S, Link, MediaLink, NoServer, dial
+from voicestack.cli.speaker import (
+    CALL_RATE_HZ,
+    FRAME_MS,
+    FRAME_SAMPLES,
+    Mouth,
+    Piece,
+    Speaker,
+    Timeline,
+    append_message,
+)
 from voicestack.cli.waveform import first_audible
 from voicestack.core.audio import Pcm
-from voicestack.core.errors import VoiceStackError
 
-DEFAULT_URL = "ws://127.0.0.1:8080"
-KEY_VARIABLE = "VOICESTACK_API_KEY"
-"""Not an option: command lines can be read by others on the machine."""
-_OPEN_TIMEOUT_S = 10
 _POLL_S = 0.01
 """How often a wait looks again. No measurement depends on it: all stamps are taken on arrival."""
-
-
-class NoServer(VoiceStackError):
-    """The server cannot be reached, refuses the call, or hung up."""
-
-    code = "no_server"
-
-
-class Link(Protocol):
-    """An open connection that carries text messages."""
-
-    async def send(self, message: str) -> None:
-        """Send one message; waits while the peer does not read."""
-        ...
-
-    async def recv(self) -> str | bytes:
-        """The next message."""
-        ...
-
-    async def close(self) -> None:
-        """Hang up."""
-        ...
-
-
-def realtime_url(url: str, *, model: str = "voicestack") -> str:
-    """The address of the Realtime endpoint with the ledger events switched on.
-
-    `http` and `https` are taken for `ws` and `wss`; a path and a query that are given stay.
-    """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    query = {"model": model, "voicestack_events": "1", **dict(parse_qsl(parts.query))}
-    path = parts.path if parts.path.strip("/") else "/v1/realtime"
-    return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
 
 
 def session_update(
@@ -109,7 +74,11 @@ class Caller:
         self.timeline = Timeline(clock.now_ns())
         self.mouth = Mouth()
         self.speaker = Speaker(self.timeline)
-        self.conversation = Conversation(self.speaker, on_line)
+        self._media = link if isinstance(link, MediaLink) else None
+        self.conversation = Conversation(self.speaker, on_line, server_plays=self._media is not None)
+        if self._media is not None:
+            self.speaker.tolerance_samples = FRAME_SAMPLES
+            self._media.attach(self.speaker, self.conversation.item_playing)
         self.late_ms: list[float] = []
         """For each frame sent, how long after it was due: the harness's own error."""
 
@@ -133,9 +102,9 @@ class Caller:
         while True:
             due_ns = self.timeline.ns_of(self.mouth.next_sample) + FRAME_MS * 1_000_000
             await asyncio.sleep(max(0.0, (due_ns - self._clock.now_ns()) / 1e9))
-            message = append_message(self.mouth.frame())
+            frame = self.mouth.frame()
             self.late_ms.append((self._clock.now_ns() - due_ns) / 1e6)
-            await self.send(message)
+            await self._speak(frame)
 
     async def stream_from(self, microphone: AsyncIterator[Pcm]) -> None:
         """Send what a real microphone captures, as it comes."""
@@ -143,6 +112,12 @@ class Caller:
             if not self.mouth.next_sample:
                 self.mouth.next_sample = max(0, self.now_sample() - len(pcm))
             self.mouth.record(pcm)
+            await self._speak(pcm)
+
+    async def _speak(self, pcm: Pcm) -> None:
+        if self._media is not None:
+            self._media.speak(pcm)
+        else:
             await self.send(append_message(pcm))
 
     async def send(self, message: str | Mapping[str, Any]) -> None:
@@ -205,71 +180,9 @@ def wait_for_answer(speaker: Speaker, said: Piece, last_speech_sample: int) -> W
     return Wait(None if first is None else first * 1000 / CALL_RATE_HZ, early=False)
 
 
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Turns the many ways in which a connection fails into one line for a person."""
-    try:
-        yield
-    except InvalidStatus as refused:
-        answer = refused.response
-        again = answer.headers.get("Retry-After")
-        hint = f" Try again in {again} s." if again else ""
-        if answer.status_code == 401:
-            hint = f" It wants an API key: put one into the environment as {KEY_VARIABLE}."
-        raise NoServer(f"The server at {url} refuses the call: HTTP {answer.status_code}.{hint}") from refused
-    except InvalidURI as wrong:
-        raise NoServer(f"{url} is not a WebSocket address; try {DEFAULT_URL}") from wrong
-    except ssl.SSLCertVerificationError as untrusted:
-        why = untrusted.verify_message
-        raise NoServer(f"The certificate of {url} is not trusted: {why}. Try --insecure.") from untrusted
-    except (OSError, TimeoutError, InvalidHandshake) as nobody:
-        raise NoServer(f"No voicestack server answers at {url}. Start one with: voicestack serve") from nobody
-
-
-async def dial(url: str, *, key: str | None = None, insecure: bool = False) -> Link:
-    """Open the WebSocket.
-
-    Args:
-        url: The server, as the user wrote it.
-        key: An API key; None for a server that asks for none.
-        insecure: Take any certificate for the server's, a self-signed one for instance.
-
-    Raises:
-        NoServer: with one line that says what to do.
-    """
-    address = realtime_url(url)
-    trust: dict[str, Any] = {}
-    if insecure and address.startswith("wss:"):
-        trust["ssl"] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with _explained(url):
-        return await connect(
-            address,
-            additional_headers={"Authorization": f"Bearer {key}"} if key else None,
-            compression=None,
-            max_size=None,
-            open_timeout=_OPEN_TIMEOUT_S,
-            proxy=None,
-            **trust,
-        )
-
-
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which server is called, and how."""
-    parser.add_argument(
-        "--url", default=DEFAULT_URL, help=f"the server (default: %(default)s); its key is ${KEY_VARIABLE}"
-    )
-    parser.add_argument("--insecure", action="store_true", help="take any certificate, as of serve --tls")
-
-
-def dial_of(args: argparse.Namespace) -> Callable[[str], Awaitable[Link]]:
-    """`dial` as these arguments and the environment want it."""
-    return partial(dial, key=os.environ.get(KEY_VARIABLE), insecure=args.insecure)
-
-
 async def _configured(caller: Caller, url: str) -> None:
     seen = caller.conversation
-    limit = CALL_RATE_HZ * _OPEN_TIMEOUT_S
+    limit = CALL_RATE_HZ * OPEN_TIMEOUT_S
     if not await caller.until(lambda: seen.configured or bool(seen.errors), by_sample=limit):
         raise NoServer(f"The server at {url} does not answer session.update.")
     if not seen.configured:

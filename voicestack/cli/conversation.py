@@ -18,6 +18,9 @@ from voicestack.core.audio import NO_AUDIO, Pcm
 
 Event = Mapping[str, Any]
 
+_SILENT_NS = 200_000_000
+"""Between two packets nothing is queued; an agent that was not heard for so long is silent."""
+
 
 @dataclass(slots=True)
 class Utterance:
@@ -65,10 +68,16 @@ class Conversation:
     Args:
         speaker: Plays the agent's audio.
         on_line: Is told each finished line of the dialogue: who ("user" or "agent") and the words.
+        server_plays: Audio comes beside the events, paced by the server, which falls silent by itself and
+            knows what was heard.
     """
 
     speaker: Speaker
     on_line: Callable[[str, str], None] = lambda _who, _text: None
+    server_plays: bool = False
+    agent_playing: bool = False
+    _item_id: str = ""
+    _silent_ns: int = 0
     configured: bool = False
     user_speaking: bool = False
     utterances: list[Utterance] = field(default_factory=list)
@@ -108,7 +117,8 @@ class Conversation:
                 self.replies.append(Reply(_id_of(event.get("response")), at_ns))
             case "response.output_item.added":
                 if (reply := self._reply(event)) is not None:
-                    reply.item_id = _id_of(event.get("item"))
+                    reply.item_id = self._item_id = _id_of(event.get("item"))
+                    self.speaker.claim(reply.item_id, self._silent_ns)
             case "response.output_audio.delta":
                 self._play(event, at_ns)
             case "response.output_audio_transcript.delta" | "response.output_text.delta":
@@ -116,14 +126,32 @@ class Conversation:
                     reply.text += str(event.get("delta", ""))
             case "response.done":
                 self._done(event.get("response") or {}, at_ns)
+            case "output_audio_buffer.started":
+                self.agent_playing = True
+            case "output_audio_buffer.stopped":
+                self._over(at_ns)
+            case "output_audio_buffer.cleared":
+                self._over(at_ns)
+                if (reply := self._reply(event)) is not None:
+                    reply.cut_ms = self.speaker.played_ms(reply.item_id, at_ns)
 
     def is_settled(self, at_ns: int) -> bool:
         """Whether the agent has answered everything it heard, and has been heard to the end."""
-        if self.user_speaking or not self.replies or not self.speaker.is_silent(at_ns):
+        if self.user_speaking or not self.replies or self.agent_playing:
+            return False
+        if not self.speaker.is_silent(at_ns - (_SILENT_NS if self.server_plays else 0)):
             return False
         last = self.replies[-1]
         answered = not self.utterances or last.created_ns >= self.utterances[-1].committed_ns
         return answered and last.done_ns is not None
+
+    def item_playing(self) -> str:
+        """The item to which audio that comes beside the events belongs; empty while that is not known yet."""
+        return self._item_id
+
+    def _over(self, at_ns: int) -> None:
+        """The server has played an answer; what comes now belongs to the next one, whose name comes later."""
+        self.agent_playing, self._item_id, self._silent_ns = False, "", at_ns
 
     def _reply(self, event: Event) -> Reply | None:
         wanted = event.get("response_id")
@@ -136,7 +164,7 @@ class Conversation:
 
     def _hush(self, at_ns: int) -> list[dict[str, Any]]:
         """The user speaks: fall silent, and tell the server how much of the answer was heard."""
-        if not self.replies:
+        if not self.replies or self.server_plays:
             return []
         reply = self.replies[-1]
         if reply.cut_ms is not None or (reply.done_ns is not None and self.speaker.is_silent(at_ns)):

@@ -10,16 +10,8 @@ import orjson
 from rich.console import Console
 
 from voicestack.aio.clock import Clock, SystemClock
-from voicestack.cli.client import (
-    Caller,
-    NoServer,
-    Wait,
-    add_server_arguments,
-    call,
-    dial_of,
-    session_update,
-    wait_for_answer,
-)
+from voicestack.cli.client import Caller, Wait, call, session_update, wait_for_answer
+from voicestack.cli.dialing import NoServer, add_server_arguments, dial_of
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.cli.waterfall import Waterfall, read_ledger
 from voicestack.cli.waveform import (

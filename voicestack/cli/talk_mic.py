@@ -18,7 +18,8 @@ from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.prefetch import Channel, Full
-from voicestack.cli.client import call, dial_of, session_update
+from voicestack.cli.client import call, session_update
+from voicestack.cli.dialing import dial_of
 from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_SAMPLES
 from voicestack.cli.talk import print_line, save_call
 from voicestack.cli.waterfall import Waterfall, read_ledger

@@ -20,8 +20,8 @@ MAX_WAIT_NS = 60_000_000
 """Longer than this a word is better guessed than awaited."""
 WAIT_MARGIN_NS = 5_000_000
 """On top of the latest that was seen."""
-WAIT_DECAY = 500
-"""A path that has behaved for 1 s is waited for 2 ms less: from 60 to 20 ms in 20 s."""
+WAIT_DECAY_NS_PER_S = 2_000_000
+"""What a path that behaves is waited for less: from 60 to 20 ms in 20 s."""
 
 MAX_DROPOUT = 3000
 MAX_MISORDER = 100
@@ -153,6 +153,10 @@ class JitterBuffer:
             heard += self._give_up()
         return heard
 
+    def skip(self, n_ticks: int) -> None:
+        """The listener has heard so much silence already, of the gap that will show in the next timestamp."""
+        self._media_ticks = (self._media_ticks + n_ticks) % 2**32
+
     def restart(self) -> list[Heard]:
         """Another sender follows (another SSRC). What is still here of the one before."""
         heard: list[Heard] = []
@@ -250,7 +254,8 @@ class JitterBuffer:
         if last is None:
             return
         since_ns = packet.arrived_ns - last.arrived_ns
-        self._reach_ns = max(MIN_WAIT_NS, self._reach_ns - max(0, since_ns) // WAIT_DECAY)
+        decay_ns = max(0, since_ns) * WAIT_DECAY_NS_PER_S // 1_000_000_000
+        self._reach_ns = max(MIN_WAIT_NS, self._reach_ns - decay_ns)
         n_ticks = _signed(packet.timestamp - last.timestamp, 32)
         if abs(n_ticks) <= MAX_GAP_TICKS:
             off_ns = abs(since_ns - n_ticks * 1_000_000_000 // TICKS_HZ)

@@ -173,7 +173,7 @@ class OpusEncoder:
         )
         if n_bytes < 0:
             raise ValueError(f"libopus: {self._lib.opus_strerror(n_bytes).decode()}")
-        return self._packet.raw[:n_bytes]
+        return ctypes.string_at(self._packet, n_bytes)
 
     def reset(self) -> None:
         """Forget what went before: after a pause, nothing of it colours the first packet."""

@@ -18,6 +18,12 @@ LABEL = "oai-events"
 """What clients of the Realtime API call the channel."""
 
 
+MAX_CHANNELS = 16
+"""That a peer may open, one after the other. One is used."""
+MAX_OUTSTANDING = 4096
+"""Chunks on the way at a time, in either direction: of 1200 bytes, several times what may be unread."""
+
+
 class EventChannel:
     """The peer's data channels. One is listened to; others may be opened and are ignored.
 
@@ -43,6 +49,7 @@ class EventChannel:
         self._sctp = RTCSctpTransport(cast(RTCDtlsTransport, self._floor))
         self._sctp.on("datachannel", self._on_channel)
         self._channel: RTCDataChannel | None = None
+        self._n_channels = 0
         self._is_closed = False
 
     def start(self, peer_port: int) -> None:
@@ -54,15 +61,17 @@ class EventChannel:
         receiver = self._floor.receiver
         if receiver is None:
             return
+        if _is_bomb(data):
+            self._end("the peer broke SCTP (a SACK for more than was sent)")
+            return
         try:
             _at_once(receiver(data))
         except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as problem:
             # aiortc trusts that packets make sense; what does not ends the call of whoever sent it.
             self._end(f"the peer broke SCTP ({type(problem).__name__})")
-        if (
-            self._sctp._advertised_rwnd < 0
-        ):  # aiortc tells the peer when to stop, and keeps what comes all the same
-            self._end("the peer sent more than was allowed")
+        # aiortc tells the peer how much it may send, and then keeps whatever comes.
+        if self._sctp._advertised_rwnd < 0 or len(self._sctp._sack_misordered) > MAX_OUTSTANDING:
+            self._end("the peer sent more than it was allowed to")
         if self._sctp.state == "closed":
             self._end("the peer ended the data connection")
 
@@ -88,6 +97,9 @@ class EventChannel:
         _at_once(self._sctp.stop())
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
+        self._n_channels += 1
+        if self._n_channels > MAX_CHANNELS:
+            self._end("the peer opened too many data channels")
         if channel.label != LABEL or self._channel is not None or self._is_closed:
             return
         self._channel = channel
@@ -137,6 +149,25 @@ class _Floor:
 
     async def _send_data(self, data: bytes) -> None:
         self._dtls.send(data)
+
+
+def _is_bomb(packet: bytes) -> bool:
+    """Whether it acknowledges so much that aiortc, which counts it all out, would be busy for seconds.
+
+    RFC 9260, section 3.3.4: type 3; after the chunk's head come cumulative TSN, window, and the number of
+    gap blocks and of duplicates; then first and last of each block.
+    """
+    at = 12
+    n_acknowledged = 0
+    while at + 4 <= len(packet):
+        kind, n_bytes = packet[at], int.from_bytes(packet[at + 2 : at + 4])
+        if kind == 3:
+            n_gaps = int.from_bytes(packet[at + 12 : at + 14])
+            for gap in range(at + 16, min(at + 16 + 4 * n_gaps, len(packet) - 3), 4):
+                first, last = int.from_bytes(packet[gap : gap + 2]), int.from_bytes(packet[gap + 2 : gap + 4])
+                n_acknowledged += max(0, last - first + 1)
+        at += max(4, n_bytes + -n_bytes % 4)
+    return n_acknowledged > MAX_OUTSTANDING
 
 
 def _at_once(work: Coroutine[Any, Any, None]) -> None:

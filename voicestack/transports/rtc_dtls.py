@@ -157,7 +157,10 @@ class Dtls:
     def send(self, data: bytes) -> None:
         """Send application data; dropped unless the association stands."""
         if self.is_ready and not self.is_closed:
-            self._ssl.send(data)
+            try:
+                self._ssl.send(data)
+            except SSL.Error as problem:
+                self._end(f"DTLS broke ({_said(problem)})")
             self._flush()
 
     def close(self) -> None:

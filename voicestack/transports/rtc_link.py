@@ -15,7 +15,7 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import Pcm
 from voicestack.core.errors import PeerProtocolError, TransportLost
 from voicestack.transports.rtc_answer import Answer, write_answer
-from voicestack.transports.rtc_channel import EventChannel
+from voicestack.transports.rtc_channel import LABEL, EventChannel
 from voicestack.transports.rtc_dtls import Dtls, Fingerprint
 from voicestack.transports.rtc_media import Media
 from voicestack.transports.rtc_offer import Offer, read_offer
@@ -50,7 +50,7 @@ class RtcLink:
         self.on_sent: Callable[[int], None] = _ignore_sent
         self._settings, self._scope = settings, scope
         self._clock: Clock = scope.clock(clock)
-        self._is_closed = False
+        self._is_open = self._is_closed = False
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._deadline: Timer | None = None
         self._paths = RtcPaths(settings, self._clock, scope, self._on_datagram, self._end)
@@ -229,6 +229,8 @@ class RtcLink:
     def _on_deadline(self) -> None:
         if not self._dtls.is_ready:
             self._end("the peer did not connect in time")
+        elif not self._is_open:
+            self._end(f"the peer opened no data channel {LABEL}")
 
     # --- receiving ------------------------------------------------------------------------------------
 
@@ -251,6 +253,7 @@ class RtcLink:
             self._on_open()
 
     def _on_open(self) -> None:
+        self._is_open = True
         self.on_open()
 
     def _on_message(self, message: str | bytes) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import random
 import secrets
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -129,6 +130,10 @@ class RtcPath(Connection):
         except TimeoutError:
             for protocol in self._protocols:
                 protocol.transport.close()
+                # A TURN client's goodbye is a task of its own; cancelled, it closes its socket.
+                goodbye = getattr(protocol.transport, "_TurnTransport__close_task", None)
+                if goodbye is not None:
+                    goodbye.cancel()
 
     # --- instead of aioice's --------------------------------------------------------------------------
 
@@ -191,28 +196,43 @@ class RtcPath(Connection):
         self._on_lost(self)
 
     async def _bind(self, address: str) -> StunProtocol | None:
+        bound = self._bound(address)
+        if bound is None:
+            return None
+        _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Socket(self), sock=bound
+        )
+        host, port = bound.getsockname()[:2]
+        protocol.local_candidate = Candidate(
+            foundation=candidate_foundation("host", "udp", host),
+            component=COMPONENT,
+            transport="udp",
+            priority=candidate_priority(COMPONENT, "host"),
+            host=host,
+            port=port,
+            type="host",
+        )
+        return protocol
+
+    def _bound(self, address: str) -> socket.socket | None:
+        """A socket on a port of the range. Bound here: uvloop leaks the one that it cannot bind itself."""
         low, high = self._settings.port_min, self._settings.port_max
         ports = [0]
         if low:
             ports = random.sample(range(low, high + 1), min(PORT_TRIES, high - low + 1))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            found = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError:  # no IPv6 here
+            return None
+        found.setblocking(False)
         for port in ports:
             try:
-                transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                    lambda: _Socket(self), local_addr=(address, port)
-                )
+                found.bind((address, port))
             except OSError:  # taken, or not an address of this machine
                 continue
-            host, bound = transport.get_extra_info("sockname")[:2]
-            protocol.local_candidate = Candidate(
-                foundation=candidate_foundation("host", "udp", host),
-                component=COMPONENT,
-                transport="udp",
-                priority=candidate_priority(COMPONENT, "host"),
-                host=host,
-                port=bound,
-                type="host",
-            )
-            return protocol
+            return found
+        found.close()
         return None
 
 

@@ -1,7 +1,8 @@
 """What does the user say? From RTP packets with Opus in them to samples without a hole.
 
 What is lost is taken from its successor's FEC, else made up, and after 100 ms of that silent: a codec that
-goes on for longer drones, and a recogniser hears words in it.
+goes on for longer drones, and a recogniser hears words in it. A sender that announces silence and then sends
+nothing (DTX) is heard to be silent while it is, and not when it speaks again: somebody waits for the pause.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,16 @@ MADE_UP_SAMPLES = EAR_RATE_HZ // 10
 """So much in a row is made up; the last fifth of it fades out."""
 FADE_SAMPLES = MADE_UP_SAMPLES // 5
 TICKS_PER_SAMPLE = TICKS_HZ // EAR_RATE_HZ
+
+DTX_BYTES = 2
+"""A packet of at most so many bytes says that silence follows, and that nothing more may be sent."""
+QUIET_SAMPLES = EAR_RATE_HZ // 50
+QUIET_NS = 20_000_000
+"""Announced silence is heard in pieces of this length."""
+QUIET_MARGIN_NS = 20_000_000
+"""So much later than a packet would be here. A word that ends the silence must not be overtaken by it."""
+MAX_QUIET_SAMPLES = EAR_RATE_HZ
+"""It ends an utterance; who is silent for longer need not be heard to be."""
 
 HeardPcm = tuple[Pcm, int]
 """int16 mono at EAR_RATE_HZ, and when the packet was here that it is from, or that showed it to be lost."""
@@ -79,6 +90,8 @@ class RtpEar:
         self._n_odd_ticks = 0  # a gap may end between two samples
         self._n_made_up_samples = 0  # in a row
         self._heard_ns = 0
+        self._quiet_at_ns: int | None = None  # when the next piece of announced silence is due
+        self._n_quiet_samples = 0  # in a row
         self.figures = EarFigures()
 
     @property
@@ -89,7 +102,7 @@ class RtpEar:
     @property
     def wake_at_ns(self) -> int | None:
         """When to call `expire`; None while there is no need."""
-        return self._buffer.wake_at_ns
+        return self._quiet_at_ns if self._buffer.wake_at_ns is None else self._buffer.wake_at_ns
 
     def push(
         self, sequence: int, timestamp: int, payload: bytes, arrived_ns: int, *, ssrc: int = 0
@@ -105,8 +118,11 @@ class RtpEar:
         return self._hear(heard + self._buffer.push(packet))
 
     def expire(self, now_ns: int) -> list[HeardPcm]:
-        """Wait no longer for what has been waited for long enough."""
-        return self._hear(self._buffer.expire(now_ns))
+        """Wait no longer for what has been waited for long enough; go on with silence that was announced."""
+        audio = self._hear(self._buffer.expire(now_ns))
+        while self._quiet_at_ns is not None and now_ns >= self._quiet_at_ns:
+            audio.append(self._quiet(self._quiet_at_ns))
+        return audio
 
     def close(self) -> None:
         """The user is gone."""
@@ -126,7 +142,23 @@ class RtpEar:
             if len(pcm):
                 self.figures.n_samples += len(pcm)
                 audio.append((pcm, self._heard_ns))
+        if heard:
+            self._n_quiet_samples = 0
+            is_dtx = len(packet.payload) <= DTX_BYTES
+            self._quiet_at_ns = packet.arrived_ns + QUIET_NS + QUIET_MARGIN_NS if is_dtx else None
+        if self._buffer.wake_at_ns is not None:
+            self._quiet_at_ns = None
         return audio
+
+    def _quiet(self, due_ns: int) -> HeardPcm:
+        """Another piece of announced silence."""
+        self._buffer.skip(QUIET_SAMPLES * TICKS_PER_SAMPLE)
+        self._n_quiet_samples += QUIET_SAMPLES
+        self._quiet_at_ns = due_ns + QUIET_NS if self._n_quiet_samples < MAX_QUIET_SAMPLES else None
+        self._heard_ns = max(self._heard_ns, due_ns)
+        self.figures.n_samples += QUIET_SAMPLES
+        self.figures.n_silent_samples += QUIET_SAMPLES
+        return np.zeros(QUIET_SAMPLES, dtype=np.int16), self._heard_ns
 
     def _samples(self, n_ticks: int) -> int:
         n_samples, self._n_odd_ticks = divmod(n_ticks + self._n_odd_ticks, TICKS_PER_SAMPLE)

@@ -267,10 +267,17 @@ export interface G711Format {
   type: "audio/pcmu" | "audio/pcma";
 }
 
-/** Speech. `transcript` is null while the words are not known, or not to be shown. */
+/** Speech. `transcript` is null while the words are not known, or not to be shown. `audio`, base64 in the session's input format, comes with a retrieved item, if the server keeps any. */
 export interface InputAudio {
   type: "input_audio";
   transcript: string | null;
+  audio?: string;
+}
+
+/** A picture that the user shows. What is in it is not sent back. */
+export interface InputImage {
+  type: "input_image";
+  detail: "auto" | "low" | "high";
 }
 
 /** A session that only listens. */
@@ -507,7 +514,7 @@ export interface Message {
   type: "message";
   status: "in_progress" | "completed" | "incomplete";
   role: "system" | "user" | "assistant";
-  content: (InputText | InputAudio | OutputText | OutputAudio)[];
+  content: (InputText | InputAudio | InputImage | OutputText | OutputAudio)[];
 }
 
 /** A voice as an object. */
@@ -531,6 +538,13 @@ export interface NewCall {
   arguments: string;
 }
 
+/** A picture of the user's, where the server's language model takes them: PNG or JPEG, at most 5 MiB. */
+export interface NewImage {
+  type: "input_image";
+  image_url: string;
+  detail?: "auto" | "low" | "high";
+}
+
 /** A server of tools, called from here. `server_url` must be in one of the places that this server may call. It may be missing where the session has a server with that label. `authorization` is a bearer token; neither it nor `headers` are shown. */
 export interface NewMcpTool {
   type: "mcp";
@@ -550,7 +564,7 @@ export interface NewMessage {
   type: "message";
   id?: string;
   role: "system" | "developer" | "user" | "assistant";
-  content: (NewText | NewAudio | OutputText)[];
+  content: (NewText | NewAudio | NewImage | OutputText)[];
 }
 
 /** What a call came to. */
@@ -582,10 +596,11 @@ export interface NoiseReduction {
   strength?: number;
 }
 
-/** Spoken words of the agent's, as far as they were heard. */
+/** Spoken words of the agent's, as far as they were heard. `audio`, base64 in the session's output format, as `transcript`, if the server keeps any: retrieved only. */
 export interface OutputAudio {
   type: "output_audio";
   transcript: string;
+  audio?: string;
 }
 
 /** Be silent at once. Of what is being said only the heard part stays. A WebSocket's client is refused. */
