@@ -180,7 +180,7 @@ class Visit:
         """Wait until the page has played so much loud sound since then."""
         self.until("([ms, since]) => __ear.loudMs(since) >= ms", [ms, since_ms])
 
-    def until_silent(self, ms: int = 1500) -> None:
+    def until_silent(self, ms: int = 1000) -> None:
         """Wait until nothing loud has been played for so long."""
         self.until("ms => __ear.silentMs() > ms", ms)
 

@@ -8,6 +8,7 @@ import { audibleAt, type Link, type LinkEvents, type Sound } from "./link";
 
 const OPEN_MS = 8_000;
 const BUSY_MS = 1_000;
+const SILENT_FRAMES = 75; // 1.5 s after the microphone was closed: by then the server knows that the turn is over
 const FULL_BYTES = 256_000; // a network that cannot carry the voice: what is late by seconds is not worth sending
 
 type FromPlayout = (PlayerNote & { at_s?: number }) | { kind: "flushed"; n: number; cut: Cut | null };
@@ -64,6 +65,7 @@ class WebSocketLink implements Link {
   private readonly playout: AudioWorkletNode;
   private capture: { node: AudioWorkletNode; source: MediaStreamAudioSourceNode } | null = null;
   private isOpen = false;
+  private nSilent = 0; // frames still to be sent after it was closed
   private isClosed = false;
   private marks = new Map<number, Received>();
   private nextMark = 0;
@@ -92,6 +94,7 @@ class WebSocketLink implements Link {
   }
 
   open(isOpen: boolean): void {
+    if (this.isOpen && !isOpen) this.nSilent = SILENT_FRAMES;
     this.isOpen = isOpen;
   }
 
@@ -108,7 +111,12 @@ class WebSocketLink implements Link {
     const source = this.sound.audio.createMediaStreamSource(stream);
     const node = new AudioWorkletNode(this.sound.audio, "voicestack-capture", { channelCount: 1, channelCountMode: "explicit" });
     node.port.onmessage = ({ data }: MessageEvent<Int16Array>) => {
-      if (!this.isOpen || this.socket.bufferedAmount > FULL_BYTES) return;
+      if (this.socket.bufferedAmount > FULL_BYTES) return;
+      if (!this.isOpen) {
+        if (this.nSilent === 0) return;
+        this.nSilent -= 1;
+        data.fill(0);
+      }
       this.send({ type: "input_audio_buffer.append", audio: toBase64(data) });
     };
     source.connect(node).connect(this.sound.audio.destination); // it makes silence; unconnected it would not run

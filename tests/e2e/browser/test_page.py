@@ -8,15 +8,18 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright, Route, expect
 
 from tests.support.browser import DENIES, WITHIN_MS, Microphone, Visit, chromium, visit
-from tests.support.served import Served
+from tests.support.served import Served, served
+from tests.support.server import SCRIPTED
+from tests.support.visitors import bearer, new_key
 from voicestack.bootstrap.web import NODE_MODULES
 
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+SCREENSHOTS = Path(__file__).resolve().parents[3] / "build" / "screenshots"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -84,7 +87,7 @@ def look(seen: Visit, name: str) -> None:
 def test_it_can_be_used_and_read_in_every_state(
     browser: Browser, server: Served, microphone: Microphone, scheme: str, size: str
 ) -> None:
-    microphone.says((3000, "01_slt"))
+    microphone.says((2500, "01_slt"))
     width, height = SIZES[size]
     phone = {"has_touch": True, "device_scale_factor": 2} if size == "phone" else {}
     look_of = {"color_scheme": scheme, "viewport": {"width": width, "height": height}, **phone}
@@ -142,14 +145,14 @@ def test_the_keyboard_is_enough(browser: Browser, server: Served, microphone: Mi
 
 
 def test_push_to_talk_with_the_space_bar(browser: Browser, server: Served, microphone: Microphone) -> None:
-    microphone.says((3000, "18_slt"), (6000, "01_slt"))
+    microphone.says((2500, "18_slt"), (5500, "01_slt"))
     with page_of(browser, server) as seen:
         seen.mount(mode="push-to-talk")
         seen.start()
-        seen.until_mic_ms(5500)
+        seen.until_mic_ms(5000)
         assert seen.events("input_audio_buffer.committed") == [], "nobody pressed"
         seen.page.keyboard.down("Space")
-        seen.until_mic_ms(6000 + 2100)
+        seen.until_mic_ms(5500 + 2100)
         seen.page.keyboard.up("Space")
         seen.until_caption("user", "capital of france")
         seen.until_loud(300)
@@ -159,7 +162,7 @@ def test_push_to_talk_with_the_space_bar(browser: Browser, server: Served, micro
 def test_another_microphone_can_be_chosen_in_a_call(
     browser: Browser, server: Served, microphone: Microphone
 ) -> None:
-    microphone.says((4000, "01_slt"))
+    microphone.says((3000, "01_slt"))
     with page_of(browser, server) as seen:
         seen.start()
         seen.button("Settings").click()
@@ -239,3 +242,24 @@ def test_the_page_shows_when_the_server_is_not_ready(context: BrowserContext, se
         expect(seen.page.get_by_role("status").first).to_contain_text("warming up", timeout=WITHIN_MS)
         context.unroute("**/readyz")
         expect(seen.page.get_by_role("status").first).to_contain_text("is ready", timeout=WITHIN_MS)
+
+
+def test_where_keys_are_asked_for_the_page_takes_a_secret(
+    browser: Browser, microphone: Microphone, tmp_path: Path
+) -> None:
+    microphone.says()
+    key = new_key(tmp_path / "keys.json").secret
+    with served(tmp_path, "scripted", SCRIPTED) as keyed, page_of(browser, keyed) as seen:
+        seen.expected = ["status of 401", "no-secret"]
+        secret = seen.page.get_by_label("Paste an ephemeral secret")
+        expect(secret).not_to_be_visible()
+        seen.button("Start").click()
+        seen.until_state("error")
+        expect(secret).to_be_visible()
+        look(seen, "asks-for-a-secret")
+        minted = httpx.post(f"{keyed.url}/v1/realtime/client_secrets", headers=bearer(key), trust_env=False)
+        secret.fill(minted.json()["value"])
+        secret.press("Enter")
+        seen.until_state("listening")
+        seen.write("Hello!")
+        seen.until_event("response.done")

@@ -1,18 +1,20 @@
 """Somebody talks to the agent in a browser, over WebRTC and over WebSocket: what is heard, what is shown?"""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
 from tests.support.browser import HEARD_RATE_HZ, NO_UDP, Microphone, Visit, chromium, visit
-from tests.support.served import Served
+from tests.support.served import Served, served
+from tests.support.turn_server import SECRET, TurnServer, turn_server
 
 BRIEF = "You are a friendly assistant on the telephone. Answer every question in one short sentence."
 TALKATIVE = "You are a friendly assistant on the telephone. Answer every question with a long story."
 WAYS = ["webrtc", "websocket"]
-CALM_MS = 3000
+CALM_MS = 2500
 """The microphone is open for so long before anybody speaks: by then a call is there."""
 
 pytestmark = pytest.mark.timeout(240)
@@ -74,7 +76,7 @@ def test_click_ask_hear(seen: Visit, server: Served, microphone: Microphone, way
 
 @pytest.mark.parametrize("way", WAYS)
 def test_speaking_interrupts_the_agent(seen: Visit, microphone: Microphone, way: str) -> None:
-    again = range(CALM_MS + 6000, CALM_MS + 60_000, 6000)
+    again = range(CALM_MS + 5000, CALM_MS + 60_000, 5000)
     microphone.says((CALM_MS, "18_slt"), *((at_ms, "05_slt") for at_ms in again))
     seen.mount(instructions=TALKATIVE, transport=way)
     seen.start()
@@ -125,12 +127,12 @@ def test_the_agent_calls_a_function_of_the_page(seen: Visit, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_muted_microphone_is_not_heard(seen: Visit, microphone: Microphone, way: str) -> None:
-    microphone.says((CALM_MS + 1000, "18_slt"), (CALM_MS + 7000, "01_slt"))
+    microphone.says((CALM_MS + 500, "18_slt"), (CALM_MS + 4500, "01_slt"))
     seen.mount(instructions=BRIEF, transport=way)
     seen.start()
     mute = seen.button("Mute")
     mute.click()
-    seen.until_mic_ms(CALM_MS + 4500)  # "tell me something about elephants" has been said by then
+    seen.until_mic_ms(CALM_MS + 3300)  # "tell me something about elephants" has been said by then
     assert seen.events("input_audio_buffer.speech_started") == []
     assert seen.captions("user") == []
     seen.button("Unmute").click()
@@ -173,7 +175,7 @@ def test_a_page_that_is_loaded_again_goes_on(seen: Visit, way: str) -> None:
 def test_where_udp_is_blocked_it_goes_over_websocket(
     playwright: Playwright, server: Served, microphone: Microphone
 ) -> None:
-    microphone.says((CALM_MS + 8000, "01_slt"))
+    microphone.says((CALM_MS + 6000, "01_slt"))
     with (
         chromium(playwright, microphone, NO_UDP) as browser,
         browser.new_context(permissions=["microphone"]) as context,
@@ -185,6 +187,30 @@ def test_where_udp_is_blocked_it_goes_over_websocket(
         seen.until_caption("user", "capital of france")
         seen.until_loud(300)
         assert "Paris" in said(seen, 1)
+
+
+def test_where_udp_is_blocked_and_there_is_turn_over_tcp_it_stays_webrtc(
+    playwright: Playwright, microphone: Microphone, tmp_path: Path
+) -> None:
+    microphone.says((CALM_MS + 2000, "01_slt"))
+    with (
+        turn_server() as turn,
+        served(tmp_path, sets=over_tcp(turn)) as server,
+        chromium(playwright, microphone, NO_UDP) as browser,
+        browser.new_context(permissions=["microphone"]) as context,
+        visit(context, server.url) as seen,
+    ):
+        seen.mount(instructions=BRIEF)
+        seen.start()
+        assert seen.connection == "webrtc"
+        seen.until_caption("user", "capital of france")
+        seen.until_loud(300)
+        assert "Paris" in said(seen, 1)
+
+
+def over_tcp(turn: TurnServer) -> list[str]:
+    url = f"turn:127.0.0.1:{turn.port}?transport=tcp"
+    return ["llm.max_tokens=60", f'webrtc.turn_urls=["{url}"]', f"webrtc.turn_secret={SECRET}"]
 
 
 @pytest.mark.parametrize("way", WAYS)
