@@ -2,11 +2,13 @@
 
 import asyncio
 import functools
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
+import uvloop
 
 from tests.support.rtc_peer import RtcPeer
 from voicestack.aio.clock import SystemClock
@@ -14,6 +16,9 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import NO_AUDIO, Pcm
 from voicestack.transports.rtc_link import RtcLink
 from voicestack.transports.rtc_settings import RtcSettings
+
+LOOP = None if os.environ.get("VOICESTACK_TEST_LOOP") == "asyncio" else uvloop.new_event_loop
+"""What the server runs on."""
 
 ON_LOOPBACK = RtcSettings(addresses=("127.0.0.1",))
 
@@ -30,7 +35,8 @@ def in_real_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], 
             loop.set_exception_handler(lambda _, details: failures.append(details))
             await asyncio.wait_for(test(), 60)
 
-        asyncio.run(watched())
+        with asyncio.Runner(loop_factory=LOOP) as runner:
+            runner.run(watched())
         assert failures == []
 
     return run

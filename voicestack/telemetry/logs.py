@@ -18,8 +18,8 @@ LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 WORDY = (
-    *("httpcore", "httpcore2", "httpx", "httpx2", "mcp", "uvicorn.access", "voicestack.websocket"),
-    "websockets",
+    *("aioice", "aiortc", "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "uvicorn.access"),
+    *("voicestack.websocket", "websockets"),
 )
 """Loggers that show addresses or headers with keys in them, or what passes over a connection."""
 
