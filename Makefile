@@ -4,7 +4,7 @@ BIN := .venv/bin
 SET_UP = @command -v $(PYTHON) >/dev/null || { echo "voicestack: install Python first: apt-get install python3 python3-venv"; exit 2; }; $(PYTHON) -m voicestack.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check asyncapi openapi bench lock clean
+.PHONY: help setup run test check asyncapi openapi types web bench lock clean
 
 help: ## this list
 	@echo "voicestack: a voice agent that you run yourself"
@@ -38,6 +38,13 @@ asyncapi: ## write docs/asyncapi.json again
 openapi: ## write docs/openapi.json again
 	$(SET_UP) test
 	$(BIN)/python -m tests.support.openapi
+
+web: ## build the page that is served at / (make run does it, too)
+	$(SET_UP) web
+
+types: ## write web/widget/src/wire.ts again
+	$(SET_UP) test
+	$(BIN)/python -m tests.support.typescript
 
 bench: ## set up, then measure voice to voice
 	$(SET_UP) run
@@ -80,8 +87,8 @@ lock: ## write the lock files again (ARGS=--upgrade takes newer versions)
 	$(UV) build/lock-rules.txt pyproject.toml --extra embedded -c requirements-dev.lock -o requirements.lock
 	printf '%s\n' cmake ninja 'scikit-build-core[pyproject]' | $(UV) build/lock-rules.txt - -o requirements-build.lock
 	$(UV) build/client-lock-rules.txt $(CLIENTS)/clients.in -o $(CLIENTS)/clients.lock
-	npm install --prefix $(CLIENTS) --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	for folder in $(CLIENTS) web; do npm install --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund; done
 
 clean: ## remove what the set-up and the tools made here (the compiled llama-server stays in your cache)
-	rm -rf .venv .venv-conformance tests/conformance/node_modules build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-conformance tests/conformance/node_modules web/node_modules voicestack/server/site build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

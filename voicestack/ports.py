@@ -11,11 +11,13 @@ from typing import Protocol
 
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
+from voicestack.core.errors import RateLimited
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import Note, Usage
 from voicestack.core.served import ServedTool, ToolOutcome, ToolSource
+from voicestack.core.standing import Standing
 from voicestack.core.tools import NO_TOOLS, CallDelta, Toolbox
 
 
@@ -67,10 +69,17 @@ class Certainty(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The words of an utterance so far: all of them, not only the new ones."""
+    """The words of an utterance so far: all of them, not only the new ones.
+
+    Attributes:
+        text: They.
+        certainty: How far they can be trusted.
+        sure: A beginning of the text, in whole words, that no later transcript of the utterance changes.
+    """
 
     text: str
     certainty: Certainty
+    sure: str = ""
 
 
 class Asr(Protocol):
@@ -170,6 +179,26 @@ class Tts(Protocol):
         ...
 
 
+class Meter(Protocol):
+    """Counts what a session's replies cost, against the limits of whoever pays for them."""
+
+    def refusal(self) -> RateLimited | None:
+        """Why no further reply may begin now; None if one may."""
+        ...
+
+    def begin(self) -> None:
+        """A reply begins."""
+        ...
+
+    def spend(self, n_tokens: int) -> None:
+        """A reply is over, for which the language model has read and written so many tokens."""
+        ...
+
+    def standings(self) -> tuple[Standing, ...]:
+        """What is left of each limit in force."""
+        ...
+
+
 class ToolServer(Protocol):
     """A server of tools, connected. Calls may be made at the same time, and from any task."""
 
@@ -190,6 +219,14 @@ class ToolServer(Protocol):
 
         Raises:
             StageError: there was no answer. Whether the tool has done something is not known.
+        """
+        ...
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever the server says that its tools have changed. Ends when it will not say so any more.
+
+        Raises:
+            StageError: the connection is lost.
         """
         ...
 

@@ -87,10 +87,28 @@ class Outcome:
 
 def run_clients(clients: Iterable[Client], folder: Path) -> dict[str, Outcome]:
     """Start the servers, let every program run through its scenarios, and stop the servers."""
+    _write_recordings(folder)
+    return asyncio.run(_run_clients(list(clients), folder))
+
+
+def run_over_own_tls(client: Client, scenarios: Iterable[str], folder: Path) -> Outcome:
+    """Let a program run through some of its scenarios against `serve --tls`, with nothing in between."""
+    _write_recordings(folder)
+
+    async def run() -> Outcome:
+        outcome, sets = Outcome(), ["turn.silence_duration_ms=200"]
+        async with Server("scripted", sets, folder, "--tls") as server:
+            ca = folder / "voicestack" / "tls" / "self-signed.pem"
+            await _run_program(client, await server.port(), folder, outcome, ca=ca, scenarios=scenarios)
+        return outcome
+
+    return asyncio.run(run())
+
+
+def _write_recordings(folder: Path) -> None:
     for name, file in RECORDINGS.items():
         pcm = Resampler(16_000, 24_000).push(read_wav(SPEECH / file))
         (folder / f"{name}.pcm").write_bytes(pcm.tobytes())
-    return asyncio.run(_run_clients(list(clients), folder))
 
 
 async def _run_clients(clients: list[Client], folder: Path) -> dict[str, Outcome]:
@@ -113,16 +131,29 @@ async def _run_clients(clients: list[Client], folder: Path) -> dict[str, Outcome
     return outcomes
 
 
-async def _run_program(client: Client, port: int, folder: Path, outcome: Outcome) -> None:
+async def _run_program(
+    client: Client,
+    port: int,
+    folder: Path,
+    outcome: Outcome,
+    *,
+    ca: Path | None = None,
+    scenarios: Iterable[str] = (),
+) -> None:
     scheme, host = ("https", "localhost") if client.tls else ("http", "127.0.0.1")
     process = await asyncio.create_subprocess_exec(
         *client.command,
         str(PROGRAMS / client.program),
         f"{scheme}://{host}:{port}/v1",
         str(folder),
+        *scenarios,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "NODE_EXTRA_CA_CERTS": str(folder / "localhost.pem.crt"), "PYTHONPATH": ""},
+        env={
+            **os.environ,
+            "NODE_EXTRA_CA_CERTS": str(ca or folder / "localhost.pem.crt"),
+            "PYTHONPATH": "",
+        },
     )
     try:
         async with asyncio.timeout(PROGRAM_LIMIT_S):
@@ -163,16 +194,18 @@ def refused(client: Client, events: Iterable[dict[str, Any]]) -> list[str]:
 class Server:
     """`voicestack serve` within a block. It starts with the block; `port` waits until it is ready."""
 
-    def __init__(self, profile: str, sets: Iterable[str], folder: Path) -> None:
+    def __init__(self, profile: str, sets: Iterable[str], folder: Path, *options: str) -> None:
         arguments = [argument for one in sets for argument in ("--set", one)]
-        self._command = ["-m", "voicestack", "serve", "--config", profile, "--port", "0", *arguments]
+        self._command = ["-m", "voicestack", "serve", "--config", profile, "--port", "0"]
+        self._command += [*options, *arguments]
+        self._env = {**os.environ, "XDG_CACHE_HOME": str(folder)} if options else None
         self._log = folder / f"{profile}.log"
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> "Server":
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *self._command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log
+                sys.executable, *self._command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, env=self._env
             )
         return self
 
@@ -182,7 +215,7 @@ class Server:
         assert self._process.stdout is not None
         async with asyncio.timeout(START_LIMIT_S):
             async for line in self._process.stdout:
-                if ready := re.search(rb"is ready on http://[^:]+:(\d+)", line):
+                if ready := re.search(rb"is ready on https?://[^:]+:(\d+)", line):
                     return int(ready[1])
         raise AssertionError(self._log.read_text())
 

@@ -184,6 +184,20 @@ def test_an_utterance_goes_on_after_a_pause(silence_ms: int) -> None:
     asyncio.run(main())
 
 
+def test_sure_words_stay_however_the_utterance_goes_on(with_asr: WithAsr) -> None:
+    """A dictation of sixteen seconds, most of which is sure before its end."""
+
+    async def main(asr: Asr) -> None:
+        sounds = [sound for one in CLEAR * 2 for sound in heard_as(one)]
+        got = await transcribed(asr, sounds)
+        for before, after in itertools.combinations(got, 2):
+            assert f"{after.text} ".startswith(f"{before.sure} ".lstrip())
+        partials = [one for one in got if one.certainty is Certainty.PARTIAL]
+        assert partials[-1].sure
+
+    with_asr(main)
+
+
 def test_what_is_understood_does_not_depend_on_who_spoke_before() -> None:
     def score(listener: Listener, *sounds: Pcm) -> float:
         """How good the decoder finds its best guess: the words alone are rarely so near to a change."""

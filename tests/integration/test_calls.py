@@ -6,6 +6,7 @@ import json
 import httpx
 import numpy as np
 import openai
+import pytest
 from openai.types.realtime import RealtimeSessionCreateRequestParam
 
 from tests.support.caller import Caller
@@ -13,6 +14,7 @@ from tests.support.realtime_check import check_server_frames
 from tests.support.rtc_peer import RATE_HZ, pitch_hz
 from tests.support.server import with_server
 from tests.support.visitors import call, event_of
+from voicestack.realtime.protocol import RealtimeProtocol, Received
 
 SESSION: RealtimeSessionCreateRequestParam = {
     "type": "realtime",
@@ -125,19 +127,42 @@ def test_the_clients_address_may_change() -> None:
     """ICE restart: another offer of the same connection, answered under PATCH."""
 
     async def script(port: int) -> None:
-        async with Caller(port) as caller:
+        async with Caller(port) as caller, Caller(port) as other:
             await caller.dial()
-            local = caller.pc.localDescription.sdp
             path = f"/v1/realtime/calls/{caller.call_id}"
-            moved = local.replace("a=ice-ufrag:", "a=ice-ufrag:x").replace("a=ice-pwd:", "a=ice-pwd:x")
-            answer = await caller.ask("PATCH", path, moved, 200)
-            assert "a=candidate" in answer
+            await caller.restart(lambda offer: caller.ask("PATCH", path, offer, 200))
             assert caller.answer is not None
             assert caller.answer.headers["Content-Type"] == "application/sdp"
-            caller.type("Hello.")  # until the new path works, the old one carries everything
-            await caller.until("response.done")
-            foreign = await caller.http.patch(path, content="v=0\r\n")
+            await caller.speak()
+            await caller.until("output_audio_buffer.stopped")
+            await other.dial()
+            foreign = await caller.http.patch(path, content=other.pc.localDescription.sdp)
             assert (foreign.status_code, foreign.json()["error"]["code"]) == (400, "invalid_offer")
+            caller.type("Hello.")
+            await caller.until("output_audio_buffer.stopped", 2)
+
+    with_server(script)
+
+
+def test_a_bug_ends_its_own_call_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    receive = RealtimeProtocol.receive
+
+    def receive_or_die(self: RealtimeProtocol, message: str | bytes) -> Received:
+        assert message != "die", "a bug"
+        return receive(self, message)
+
+    monkeypatch.setattr(RealtimeProtocol, "receive", receive_or_die)
+
+    async def script(port: int) -> None:
+        async with Caller(port) as unlucky, Caller(port) as other:
+            await unlucky.dial("voicestack_events=1")
+            await other.dial()
+            unlucky.channel.send("die")
+            await unlucky.wait_until(lambda: unlucky.channel.readyState == "closed")
+            answer = await unlucky.http.post(f"/v1/realtime/calls?resume={unlucky.call_id}", content="v=0")
+            assert answer.status_code == 404
+            other.type("Hello.")
+            await other.until("output_audio_buffer.stopped")
 
     with_server(script)
 
@@ -192,13 +217,22 @@ def test_a_sideband_joins_a_call_by_either_name() -> None:
 def test_figures_of_calls() -> None:
     async def script(port: int) -> None:
         async with Caller(port) as caller, httpx.AsyncClient() as http:
-            await caller.dial()
+            await caller.dial("voicestack_events=1")
             await caller.speak()
-            await caller.until("output_audio_buffer.stopped")
+            started = await caller.until("output_audio_buffer.started")
+            caller.tell("voicestack.clock.ping", client_ms=0)
+            heard_ms = (await caller.until("voicestack.clock.pong"))["server_ms"]
+            heard = {"response_id": started["response_id"], "heard_ms": heard_ms, "error_ms": 1}
+            caller.tell("voicestack.audio.heard", **heard)
+            caller.tell("voicestack.audio.heard", **{**heard, "heard_ms": heard_ms + 60_000})
+            measured = await caller.until("voicestack.turn.measured")
+            assert measured["heard_after_ms"] > measured["response_ms"]
             text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
             assert 'voicestack_calls{state="connected"} 1.0' in text
             figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
             assert float(figures["voicestack_call_packets_received_total"]) > 50
+            assert figures["voicestack_heard_seconds_count"] == "1.0"
+            assert figures["voicestack_heard_implausible_total"] == "1.0"
             n_sent = float(figures["voicestack_call_packets_sent_total"])
             assert n_sent > 50
             assert float(figures["voicestack_call_packet_lateness_seconds_count"]) == n_sent

@@ -306,6 +306,20 @@ def test_an_ephemeral_secret_calls_with_the_session_that_it_was_made_for(tmp_pat
         with_server(script, sets=keyed(path))
 
 
+def test_a_server_that_stops_hangs_up() -> None:
+    links_seen: list[FakeLink] = []
+
+    async def script(http: httpx.AsyncClient, links: list[FakeLink]) -> None:
+        await opened(http, "voicestack_events=1")
+        links[0].on_open()
+        await opened(http)
+        await n_sessions(http, 2)
+        links_seen.extend(links)
+
+    asked(script)
+    assert [link.kinds[-1] for link in links_seen] == ["close", "close"]
+
+
 def test_turn_credentials_are_what_coturn_expects() -> None:
     turn = ('stun_urls=["stun:s.example:3478"]', 'turn_urls=["turn:t.example:3478"]', "turn_secret=hush")
 

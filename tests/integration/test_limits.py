@@ -87,6 +87,38 @@ def test_requests_with_a_key_and_a_key_with_limits_of_its_own(path: Path) -> Non
     with_server(script, sets=keyed(path, "limits.requests_per_minute_per_key=12"))
 
 
+def test_replies_of_a_key_over_all_its_sessions(path: Path) -> None:
+    key, own = new_key(path).secret, new_key(path, tenant="acme", responses_per_minute=1).secret
+
+    async def answered(port: int, secret: str) -> tuple[list[tuple[str, int, int]], str]:
+        """What is left after a written reply, and the code of the refusal of one more, in another session."""
+        async with call(port, bearer(secret)) as ws:
+            await ws.send(
+                json.dumps({"type": "response.create", "response": {"output_modalities": ["text"]}})
+            )
+            updated = await event_of(ws, "rate_limits.updated")
+        left = [(one["name"], one["limit"], one["remaining"]) for one in updated["rate_limits"]]
+        async with call(port, bearer(secret)) as ws:
+            await ws.send(json.dumps({"type": "response.create", "event_id": "e1"}))
+            error = (await event_of(ws, "error"))["error"]
+            assert (error["type"], error["event_id"]) == ("rate_limit_error", "e1")
+            await ws.send(json.dumps({"type": "session.update", "session": {"type": "realtime"}}))
+            await event_of(ws, "session.updated")
+        return left, error["code"]
+
+    async def script(port: int) -> None:
+        left, code = await answered(port, own)
+        assert left[0] == ("requests", 1, 0)
+        assert left[1][:2] == ("tokens", 5)
+        assert code == "rate_limit_exceeded"
+        left, code = await answered(port, key)
+        assert (left[0], code) == (("requests", 20, 19), "rate_limit_exceeded")
+        assert left[1] == ("tokens", 5, 0)
+
+    limits = ("limits.responses_per_minute_per_key=20", "limits.tokens_per_minute_per_key=5")
+    with_server(script, sets=keyed(path, *limits))
+
+
 def test_wrong_keys_are_slowed_down_and_right_ones_are_not(path: Path) -> None:
     key = new_key(path).secret
 

@@ -18,6 +18,7 @@ from voicestack.core.errors import ConfigError, StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.engines.chat_body import LlmSettings
+from voicestack.engines.chat_template import DEAF
 from voicestack.engines.llama_server import (
     LlamaOptions,
     LlamaServer,
@@ -203,6 +204,16 @@ def test_nothing_is_left_behind() -> None:
     pid, socket = asyncio.run(main())
     assert not Path(f"/proc/{pid}").exists()
     assert not socket.parent.exists()
+
+
+def test_a_template_that_does_not_know_functions_is_noticed() -> None:
+    """The packaged model's is one."""
+
+    async def main() -> None:
+        async with running() as stack:
+            assert await stack.llm.faults() == [DEAF]
+
+    asyncio.run(main())
 
 
 def test_a_missing_model_is_a_config_error() -> None:

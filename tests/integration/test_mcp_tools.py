@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
 
 import pytest
+from mcp import Client
 
 from tests.support.mcp_server import TOKEN, Served, mcp_server
 from voicestack.aio.scope import Scope
@@ -45,7 +48,7 @@ async def nothing(server: ToolServer) -> None:
 def test_list_and_call(kind: str, options: tuple[str, ...]) -> None:
     async def script(server: ToolServer) -> None:
         tools = {tool.name: tool for tool in await server.tools()}
-        assert list(tools) == ["add", "open_door", "fail", "long", "slow", "called"]
+        assert list(tools) == ["add", "open_door", "fail", "long", "slow", "grow", "called"]
         assert tools["add"].description == "Adds two numbers."
         assert tools["add"].is_read_only
         assert not tools["open_door"].is_read_only
@@ -74,6 +77,32 @@ def test_what_tools_and_servers_find_wrong_is_an_outcome() -> None:
         assert await server.call("add", '{"a": 2, "b": 3}') == ToolOutcome("5"), "and it goes on"
 
     with mcp_server() as served:
+        use(served, script)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("kind", ["http", "sse"])
+def test_a_server_says_that_its_tools_have_changed(
+    kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicestack.engines.mcp_tools.Client", partial(Client, mode=mode))
+
+    async def script(server: ToolServer) -> None:
+        heard = asyncio.Event()
+
+        async def watch() -> None:
+            async with aclosing(server.changes()) as changes:
+                async for _ in changes:
+                    heard.set()
+
+        async with Scope() as scope:
+            scope.start(watch(), name="watch")
+            await asyncio.sleep(0.3)  # it asks to be told
+            assert await server.call("grow", "{}") == ToolOutcome("grown")
+            await heard.wait()
+        assert "later" in [tool.name for tool in await server.tools()]
+
+    with mcp_server(kind) as served:
         use(served, script)
 
 
@@ -111,7 +140,7 @@ def test_a_call_that_takes_too_long_is_given_up_and_others_are_not() -> None:
 
 def test_keys() -> None:
     async def script(server: ToolServer) -> None:
-        assert len(await server.tools()) == 6
+        assert len(await server.tools()) == 7
 
     with mcp_server("http", "locked") as served:
         use(served, script, headers=[("Authorization", f"Bearer {TOKEN}")])

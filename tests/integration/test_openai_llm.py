@@ -457,3 +457,44 @@ def test_the_end_of_a_session_ends_its_prime() -> None:
             prompts.go_on.set()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("plain", "with_tools", "tools", "n_faults"),
+    [
+        ("<user>Hi.", "<tools>get_weather<user>Hi.", "native", 0),
+        ("<user>Hi.", "<user>Hi.", "native", 1),
+        ("<user>Hi.", None, "native", 1),  # it has no --jinja
+        (None, None, "native", 0),  # it is no llama-server
+        ("<user>Hi.", "<user>Hi.", "prompted", 0),
+    ],
+)
+def test_a_template_that_leaves_functions_out(
+    plain: str | None, with_tools: str | None, tools: Any, n_faults: int
+) -> None:
+    paths: set[str] = set()
+
+    async def play(peer: Peer) -> None:
+        paths.add(peer.head.split()[1])
+        prompt = with_tools if "tools" in peer.body else plain
+        if prompt is None:
+            await peer.refuse("404 Not Found")
+            return
+        body = json.dumps({"prompt": prompt}).encode()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    async def main() -> None:
+        async with serving(play, replace(SETTINGS, tools=tools)) as llm:
+            assert len(await llm.faults()) == n_faults
+
+    asyncio.run(main())
+    assert paths <= {"/apply-template"}
+
+
+def test_a_server_that_is_not_there_has_no_faults_that_are_known() -> None:
+    async def main() -> None:
+        llm = OpenAiLlm("http://127.0.0.1:9/v1", "m", clock=SystemClock(), settings=SETTINGS)
+        assert await llm.faults() == []
+        await llm.close()
+
+    asyncio.run(main())

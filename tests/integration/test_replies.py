@@ -4,13 +4,23 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from tests.support.dialogue import SETTINGS, Dialogue, converse, speech
-from voicestack.core.commands import AddItem, CancelReply, Configure, CreateReply, RetrieveItem
+from voicestack.core.commands import (
+    AddItem,
+    CancelReply,
+    Configure,
+    CreateReply,
+    DeleteItem,
+    RetrieveItem,
+    TruncateItem,
+)
 from voicestack.core.errors import StageUnavailable
 from voicestack.core.history import CallItem, Item, Message, OutputItem
 from voicestack.core.ids import ItemId, SessionId, TurnId
+from voicestack.core.images import MAX_IMAGES_BYTES, Image
 from voicestack.core.notes import (
     AudioCommitted,
     CallEnded,
@@ -236,6 +246,75 @@ def test_an_output_without_its_call_is_refused() -> None:
 ASIDE = ReplyOptions(aside=True, modality="text", tag="t1", entries=(Item(ItemId("i"), "user", "Classify."),))
 
 
+def test_there_is_an_end_to_the_pictures_of_a_conversation() -> None:
+    def picture(name: str) -> AddItem:
+        image = Image("data:image/png;base64," + "A" * (MAX_IMAGES_BYTES // 2 - 100))
+        return AddItem(Item(ItemId(name), "user", images=(image,)), event_id=name)
+
+    async def script(d: Dialogue) -> None:
+        for name in ("one", "two", "three"):
+            d.peer.send(picture(name))
+        d.peer.send(DeleteItem(ItemId("one")))
+        d.peer.send(picture("four"))
+        await d.peer.be_silent(100)
+
+    d = converse(script)
+    (problem,) = of_kind(d, Problem)
+    assert isinstance(problem, Problem)
+    assert problem.event_id == "three"
+    assert [entry.id for entry in d.session.history] == ["two", "four"]
+
+
+def test_what_was_said_can_be_had_again_as_it_was_heard() -> None:
+    async def script(d: Dialogue) -> None:
+        await d.peer.say(speech(1000))
+        await d.peer.be_silent(600)  # in the middle of the answer
+        await d.peer.say(speech(1000))
+        await d.peer.be_silent(4000)
+        for entry in list(d.session.history):
+            d.peer.send(RetrieveItem(entry.id))
+        last = d.session.history.last_id()
+        assert last is not None
+        d.peer.send(TruncateItem(last, 250))
+        d.peer.send(RetrieveItem(last))
+        await d.peer.be_silent(100)
+
+    d = converse(script, keep_audio_s=30)
+    got = [note for note in of_kind(d, ItemRetrieved) if isinstance(note, ItemRetrieved)]
+    assert [note.item.role for note in got if isinstance(note.item, Item)] == [
+        "user",
+        "agent",
+        "user",
+        "agent",
+        "agent",
+    ]
+    (question, cut, _, whole, truncated) = [note.sound for note in got]
+    assert question is not None
+    assert question.rate_hz == 16_000
+    loud = np.flatnonzero(np.abs(question.pcm) > 1000)
+    assert len(loud) > 14_000, "all of a second of speech"
+    assert cut is not None
+    assert whole is not None
+    assert truncated is not None
+    heard_ms = d.session.history.spoken_ms(got[1].item.id)
+    assert heard_ms is not None
+    assert 0 < len(cut.pcm) / 24 < heard_ms, "less was heard than was sent"
+    assert len(whole.pcm) == len("It is five o'clock.") * 50 * 24
+    assert len(truncated.pcm) == 250 * 24
+
+
+def test_nothing_is_kept_by_default() -> None:
+    async def script(d: Dialogue) -> None:
+        await d.peer.say(speech(1000))
+        await d.peer.be_silent(3000)
+        for entry in list(d.session.history):
+            d.peer.send(RetrieveItem(entry.id))
+        await d.peer.be_silent(100)
+
+    got = of_kind(converse(script), ItemRetrieved)
+    assert [note.sound for note in got if isinstance(note, ItemRetrieved)] == [None, None]
+
+
 def test_an_aside_is_given_while_the_agent_speaks_and_leaves_no_trace() -> None:
     asked: list[tuple[Message, ...]] = []
 
@@ -433,3 +512,35 @@ def test_the_timeout_can_be_taken_back() -> None:
 
     d = converse(script, settings=IDLE)
     assert of_kind(d, UserSilent) == []
+
+
+def test_a_user_who_waits_for_a_function_of_the_peers_is_not_silent() -> None:
+    async def script(d: Dialogue) -> None:
+        await asks(d, 16_000)
+        assert of_kind(d, UserSilent) == []
+        d.peer.send(AddItem(OutputItem(ItemId("out"), "call_1", "sunny")))
+        await d.peer.be_silent(3000)
+        d.peer.send(CreateReply())
+        await d.peer.be_silent(7000)
+
+    d = converse(script, llm=CallingLlm(), settings=replace(IDLE, toolbox=WEATHER), prime=False)
+    assert len(of_kind(d, CallEnded)) >= 1
+    assert len(of_kind(d, UserSilent)) == 1, "after the answer it counts again"
+
+
+def test_tools_leave_less_room_for_the_conversation() -> None:
+    def n_messages(toolbox: Toolbox) -> int:
+        llm = CallingLlm(says="Yes.", calls=())
+
+        async def script(d: Dialogue) -> None:
+            for n in range(20):
+                d.peer.send(AddItem(Item(ItemId(f"u{n}"), "user", "a question " * 5)))
+                d.peer.send(AddItem(Item(ItemId(f"a{n}"), "agent", "an answer " * 5)))
+            d.peer.send(CreateReply(ReplyOptions(toolbox=toolbox)))
+            await d.peer.be_silent(500)
+
+        converse(script, llm=llm, context_tokens=600, prime=False)
+        return len(llm.requests[-1].messages)
+
+    large = Toolbox((Tool("f", "What it does, and when. " * 30),))
+    assert 3 < n_messages(large) < n_messages(Toolbox()) < 41

@@ -30,15 +30,16 @@ from voicestack.core.notes import (
     ToolCalled,
     ToolsAsked,
     ToolsListed,
+    UserSilent,
 )
 from voicestack.core.served import EVERY_TOOL, Approval, ServedTool, ToolOutcome, ToolSource
-from voicestack.core.settings import ReplyOptions
+from voicestack.core.settings import ReplyOptions, ServerVad
 from voicestack.core.tools import CallDelta, Tool, Toolbox
 from voicestack.engines.mcp_tools import McpServers
 from voicestack.engines.scripted import ScriptedAsr
 from voicestack.ports import LlmDelta, LlmRequest, ToolServer
 from voicestack.server.assembly import assemble
-from voicestack.session.served_tools import NOT_ALLOWED
+from voicestack.session.served_tools import MAX_CHANGES, NOT_ALLOWED
 
 FIND = ServedTool("find", "Finds.", {"type": "object"}, {"readOnlyHint": True})
 ASKING = ToolSource("docs", "https://docs.example/mcp")
@@ -66,6 +67,7 @@ class FakeServers:
     calls: list[tuple[str, str]] = field(default_factory=list)
     n_open: int = 0
     n_connected: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def connect(self, source: ToolSource) -> AsyncIterator[ToolServer]:
@@ -81,6 +83,12 @@ class FakeServers:
         if self.error is not None:
             raise self.error
         return tuple(self.tools_)
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            yield
 
     async def call(self, name: str, arguments: str) -> ToolOutcome:
         self.calls.append((name, arguments))
@@ -235,6 +243,22 @@ def test_it_does_not_go_on_when_the_peer_has_a_function_to_call_or_asked_itself(
         )
         assert len(notes(d, ToolAnswered)) == 1
         assert len(notes(d, ReplyStarted)) == 1
+
+
+def test_a_user_who_waits_for_a_served_tool_is_not_silent() -> None:
+    detection = ServerVad(silence_duration_ms=200, idle_timeout_ms=5000)
+
+    async def script(d: Dialogue) -> None:
+        await asks(d, 14_000)
+        assert names(d, UserSilent) == []
+        await d.peer.be_silent(12_000)
+
+    settings = replace(FREELY, turn_detection=detection)
+    d = converse(
+        script, asr=ONE, llm=FindingLlm("Wait."), settings=settings, tool_servers=FakeServers(call_s=12)
+    )
+    assert names(d, ToolAnswered) == ["ToolAnswered"]
+    assert len(names(d, UserSilent)) >= 1, "when it is over it counts again"
 
 
 def test_a_call_waits_for_the_peers_approval() -> None:
@@ -395,6 +419,47 @@ def test_a_call_that_gets_no_answer_is_a_failure_that_the_llm_knows_of() -> None
     assert (outcome.failure.kind, outcome.failure.code) == ("http_error", 502)
     assert "example" not in outcome.failure.message
     assert llm.requests[-1].messages[-1].text == f"Error: {outcome.failure.message}"
+
+
+def test_tools_that_change_are_listed_again() -> None:
+    servers = FakeServers()
+
+    async def script(d: Dialogue) -> None:
+        await d.peer.be_silent(500)
+        for _ in range(3):  # several changes, one list
+            servers.tools_ = (FIND, replace(FIND, name="seek"))
+            servers.changed.set()
+            await d.peer.be_silent(100)
+        await d.peer.be_silent(2000)
+        servers.changed.set()  # nothing is different
+        await d.peer.be_silent(2000)
+        servers.error = StageUnavailable("gone", stage="mcp")
+        servers.tools_ = ()
+        servers.changed.set()
+        await d.peer.be_silent(2000)
+        servers.error = None
+        await asks(d)
+
+    llm = FindingLlm()
+    d = converse(script, asr=ONE, llm=llm, settings=FREELY, tool_servers=servers)
+    listed = [n for n in notes(d, ToolsListed) if isinstance(n, ToolsListed)]
+    assert [[tool.name for tool in note.item.tools] for note in listed] == [["find"], ["find", "seek"]]
+    assert len(notes(d, ToolsAsked)) == 2
+    assert {tool.name for tool in llm.requests[0].toolbox.tools} == {"find", "seek"}
+    assert servers.n_open == 0
+
+
+def test_a_server_cannot_fill_the_conversation_with_changes() -> None:
+    servers = FakeServers()
+
+    async def script(d: Dialogue) -> None:
+        for n in range(MAX_CHANGES + 10):
+            servers.tools_ = (replace(FIND, name=f"find_{n}"),)
+            servers.changed.set()
+            await d.peer.be_silent(1200)
+
+    d = converse(script, settings=FREELY, tool_servers=servers)
+    assert len(notes(d, ToolsListed)) <= MAX_CHANGES + 1
 
 
 def test_servers_that_are_left_are_hung_up_on_and_every_tool_is_gone() -> None:

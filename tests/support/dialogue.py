@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.virtual_loop import run_virtual
+from voicestack.access.spending import Spender, Spending
 from voicestack.aio.clock import LoopClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
@@ -94,28 +95,12 @@ def converse(
     settings: SessionSettings = SETTINGS,
     tuning: Tuning | None = None,
     tool_servers: ToolServers | None = None,
+    spender: Spender | None = None,
     run: Callable[[Coroutine[Any, Any, Dialogue]], Dialogue] = run_virtual,
     **changes: Any,
 ) -> Dialogue:
     """Run a conversation on virtual time; the script is the user. Fails on leaked tasks."""
     tuning = replace(tuning or Tuning(), **changes)
-    return run(_converse(script, asr, llm, tts, vad, settings, tuning, tool_servers=tool_servers))
-
-
-async def _converse(
-    script: Script,
-    asr: Asr | None,
-    llm: Llm | None,
-    tts: Tts | None,
-    vad: Vad | None,
-    settings: SessionSettings,
-    tuning: Tuning,
-    *,
-    tool_servers: ToolServers | None,
-) -> Dialogue:
-    clock = LoopClock()
-    peer, figures = MemoryPeer(clock), Figures()
-    numbers = itertools.count(1)
     engines = Engines(
         vad or EnergyVad(),
         asr or ScriptedAsr(["what time is it"]),
@@ -123,6 +108,15 @@ async def _converse(
         tts or ScriptedTts(),
         tool_servers,
     )
+    return run(_converse(script, engines, settings, tuning, spender or Spender()))
+
+
+async def _converse(
+    script: Script, engines: Engines, settings: SessionSettings, tuning: Tuning, spender: Spender
+) -> Dialogue:
+    clock = LoopClock()
+    peer, figures = MemoryPeer(clock), Figures()
+    numbers = itertools.count(1)
     session = Session(
         SessionId("sess_1"),
         peer,
@@ -132,6 +126,7 @@ async def _converse(
         clock=clock,
         observer=figures,
         new_id=lambda prefix: f"{prefix}_{next(numbers)}",
+        meter=Spending(clock).meter(spender),
     )
     dialogue = Dialogue(peer, session, figures, clock)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
@@ -87,6 +88,7 @@ def _serve() -> None:
     import anyio
     import uvicorn
     from mcp.server import MCPServer
+    from mcp.server.mcpserver import Context
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp_types import ToolAnnotations
 
@@ -117,6 +119,13 @@ def _serve() -> None:
         calls.append("slow")
         await anyio.sleep(30)
         return "late"
+
+    @server.tool()
+    async def grow(ctx: Context[Any, Any]) -> str:
+        server.add_tool(lambda: "late", name="later", description="Came later.")
+        await ctx.notify_tools_changed()
+        await ctx.session.send_tool_list_changed()
+        return "grown"
 
     @server.tool()
     def called() -> str:

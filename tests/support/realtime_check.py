@@ -169,6 +169,7 @@ def check_server_frames(frames: Iterable[bytes], *, extensions: bool = False) ->
     - an event id is used once;
     - the text of a `.done` is what its deltas said;
     - `response.done` ends what `response.created` began, once, and shows the items of `output_item.done`;
+    - the words of a user are what their deltas said;
     - deltas belong to a response, an item and a part that were announced and are not done;
     - output items are numbered in the order in which they are announced, and end before the response.
     """
@@ -184,7 +185,20 @@ def check_server_frames(frames: Iterable[bytes], *, extensions: bool = False) ->
             by_response[response_id].append(event)
     for own in by_response.values():
         _check_response(own)
+    _check_transcriptions(events)
     return events
+
+
+def _check_transcriptions(events: list[dict[str, Any]]) -> None:
+    told: dict[str, str] = {}
+    for event in events:
+        match event["type"].removeprefix("conversation.item."):
+            case "input_audio_transcription.delta":
+                told[event["item_id"]] = told.get(event["item_id"], "") + event["delta"]
+            case "input_audio_transcription.completed":
+                assert event["transcript"] == told.pop(event["item_id"], "")
+            case "input_audio_transcription.failed" | "deleted":
+                told.pop(event["item_id"], None)
 
 
 def _check_response(events: list[dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """What do the test callers say, and when exactly does their voice begin and end?"""
 
+import io
 import json
 import wave
 from collections.abc import Iterator
@@ -75,3 +76,14 @@ def frames_of(pcm: Pcm, frame_samples: int = 320, start_sample: int = 0) -> Iter
         part = pcm[at : at + frame_samples]
         start = start_sample + at
         yield AudioFrame(part, start, (start + len(part)) * 1_000_000_000 // EAR_RATE_HZ)
+
+
+def wav_bytes(pcm: Pcm, rate_hz: int) -> bytes:
+    """A WAV file of int16 mono."""
+    held = io.BytesIO()
+    with wave.open(held, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(pcm.tobytes())
+    return held.getvalue()

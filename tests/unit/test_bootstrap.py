@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from voicestack.bootstrap import __main__ as command
-from voicestack.bootstrap import clients, environment, llama, llama_server_path, steps
+from voicestack.bootstrap import clients, environment, llama, llama_server_path, steps, web
 from voicestack.bootstrap.steps import SetupFailed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +46,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "CLIENT_PYTHON": root / ".venv-conformance" / "bin" / "python",
     }.items():
         monkeypatch.setattr(clients, name, path)
+    monkeypatch.setattr(web, "LOCK", root / "web" / "package-lock.json")  # there is none
     for client_lock in (clients.LOCK, clients.NODE_LOCK):
         client_lock.write_text("one==1\n")
     monkeypatch.setattr(clients, "node_version", lambda: 20)

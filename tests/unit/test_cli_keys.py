@@ -21,6 +21,7 @@ def test_create_list_revoke(path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run_command(["keys", "list"]) == 0
     assert "everybody is let in" in capsys.readouterr().out
     options = ["--tenant", "acme", "--name", "the phone", "--expires", "30d", "--max-sessions", "5"]
+    options += ["--responses-per-minute", "60", "--tokens-per-minute", "100000"]
     assert run_command(["keys", "create", *options]) == 0
     shown = capsys.readouterr()
     secret = shown.out.strip()  # alone on stdout, for scripts
@@ -30,10 +31,11 @@ def test_create_list_revoke(path: Path, capsys: pytest.CaptureFixture[str]) -> N
     key = (KeyFile(path).read() or {}).of(secret, unix_s())  # type: ignore[union-attr]  # it fails if empty
     assert key is not None
     assert (key.tenant, key.name, key.max_sessions, key.requests_per_minute) == ("acme", "the phone", 5, None)
+    assert (key.responses_per_minute, key.tokens_per_minute) == (60, 100_000)
     assert abs((key.expires_at_s or 0) - unix_s() - 30 * 86_400) < 5
     assert run_command(["keys", "list"]) == 0
     listed = capsys.readouterr().out
-    for part in (key.id, "acme", "the phone", "5"):
+    for part in (key.id, "acme", "the phone", "5", "60", "100000"):
         assert part in listed
     assert secret[20:] not in listed
     assert key.sha256 not in listed

@@ -86,6 +86,7 @@ def test_text_becomes_what_the_key_is(toml: Path) -> None:
             "[asr]\nworkers_min = 9",
             "my.toml:2: asr.workers_max should not be less than asr.workers_min, not 4",
         ),
+        ("[llm]\nimages = true", "my.toml:2: llm.images needs llm.engine 'openai' and llm.tools other than"),
         ('[llm]\n\nengine = "openai"', "my.toml:3: llm.url is needed when llm.engine is 'openai', not ''"),
         ('[llm]\nurl = "localhost:1"', "my.toml:2: llm.url should be http(s)://host:port/path with no user"),
         (

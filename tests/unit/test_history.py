@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from voicestack.core.history import History, Item, Message, fit_context
+from voicestack.core.history import CallItem, History, Item, Message, OutputItem, fit_context, tool_tokens_of
 from voicestack.core.ids import ItemId
+from voicestack.core.tools import Tool, ToolCall
 
 
 def item(name: str, role: str = "user", text: str | None = "x") -> Item:
@@ -80,3 +81,29 @@ def test_a_long_conversation_loses_its_oldest_turns_in_large_steps() -> None:
 def test_the_newest_message_is_kept_however_long() -> None:
     huge = (Message("user", "a"), Message("agent", "b"), Message("user", "c" * 10_000))
     assert fit_context(huge, 100) == huge[-1:]
+
+
+def test_tools_take_room_too() -> None:
+    small = Tool("f", "Does it.")
+    large = Tool("g", "x" * 300, {"type": "object", "properties": {"city": {"type": "string"}}})
+    assert 0 < tool_tokens_of([small]) < 20
+    assert tool_tokens_of([small, large]) > tool_tokens_of([small]) + 100
+    assert tool_tokens_of([]) == 0
+
+
+def test_an_output_is_awaited_for_the_newest_calls_only() -> None:
+    history = History()
+    assert not history.awaits_output()
+    history.add(item("u1"))
+    for n in (1, 2):
+        history.add(CallItem(ItemId(f"c{n}"), ToolCall(f"call_{n}", "f", "{}")))
+    history.add(OutputItem(ItemId("o1"), "call_1", "x"))
+    assert history.awaits_output()
+    history.add(OutputItem(ItemId("o2"), "call_2", "x"))
+    assert not history.awaits_output()
+    history.add(CallItem(ItemId("c3"), ToolCall("call_3", "f", "{}"), status="incomplete"))
+    assert not history.awaits_output(), "nobody will make it"
+    history.add(CallItem(ItemId("c4"), ToolCall("call_4", "f", "{}")))
+    assert history.awaits_output()
+    history.add(item("u2"))
+    assert not history.awaits_output(), "the user has gone on"

@@ -1,10 +1,14 @@
 """The golden orders: which frames tell a client of a whole turn, one after the other."""
 
+import json
+from base64 import b64decode
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.realtime_check import check_server_frames, make_protocol
+from voicestack.core.audio import Sound
 from voicestack.core.errors import PeerProtocolError, StageRejected, StageUnavailable
 from voicestack.core.history import Item
 from voicestack.core.ids import ItemId, TurnId
@@ -264,6 +268,25 @@ def test_transcripts_are_only_shown_on_request() -> None:
     assert events[2]["item"]["content"] == [{"type": "input_audio", "transcript": None}]
     (event,) = Connection().tell(ItemRetrieved(said))
     assert event["item"]["content"] == [{"type": "input_audio", "transcript": "hi there"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_bytes"), [("audio/pcm", 48_000), ("audio/pcmu", 8_000), ("audio/pcma", 8_000)]
+)
+def test_what_was_kept_of_the_sound_comes_in_the_clients_format(kind: str, n_bytes: int) -> None:
+    protocol = make_protocol()
+    side = {"format": {"type": kind}}
+    session = {"type": "realtime", "audio": {"input": side, "output": side}}
+    protocol.receive(json.dumps({"type": "session.update", "session": session}))
+    connection = Connection(protocol)
+    user, agent = Item(USER, "user", "hi", spoken=True), Item(ItemId("item_a"), "agent", "hi", spoken=True)
+    (heard,) = connection.tell(ItemRetrieved(user, Sound(np.zeros(16_000, np.int16), 16_000)))
+    (said,) = connection.tell(ItemRetrieved(agent, Sound(np.zeros(22_050, np.int16), 22_050)))
+    for event in (heard, said):
+        (part,) = event["item"]["content"]
+        assert len(b64decode(part["audio"])) == n_bytes
+    (none,) = connection.tell(ItemRetrieved(agent))
+    assert "audio" not in none["item"]["content"][0]
 
 
 def test_words_that_may_still_change_are_told_only_to_clients_that_asked_for_extensions() -> None:

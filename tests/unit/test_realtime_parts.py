@@ -7,6 +7,7 @@ from voicestack.core.errors import (
     ConfigError,
     Overloaded,
     PeerProtocolError,
+    RateLimited,
     StageError,
     StageTimeout,
     TransportLost,
@@ -20,6 +21,7 @@ from voicestack.realtime.writer import Writer
     ("error", "kind", "code", "param"),
     [
         (PeerProtocolError("x"), "invalid_request_error", "invalid_event", None),
+        (RateLimited("x"), "rate_limit_error", "rate_limit_exceeded", None),
         (
             PeerProtocolError("x", code="invalid_value", param="a.b"),
             "invalid_request_error",

@@ -118,8 +118,8 @@ def test_partials_grow_with_the_audio_and_the_final_is_the_text() -> None:
         return await heard(ScriptedAsr(["what time is it"]), *[quiet(20)] * 30)
 
     assert run_virtual(main()) == [
-        Transcript("what", Certainty.PARTIAL),
-        Transcript("what time", Certainty.PARTIAL),
+        Transcript("what", Certainty.PARTIAL, "what"),
+        Transcript("what time", Certainty.PARTIAL, "what time"),
         Transcript("what time is it", Certainty.FINAL),
     ]
 

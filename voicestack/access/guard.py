@@ -13,6 +13,7 @@ from voicestack.access.places import Origins, Proxies, counted_as, is_loopback
 from voicestack.access.principal import ANYONE, Denied, Principal
 from voicestack.access.secret import PREFIX as SECRET_PREFIX
 from voicestack.access.secret import Claims, read
+from voicestack.access.spending import AccountMeter, Spender, Spending
 from voicestack.aio.clock import Clock
 from voicestack.config.access import AccessSection, LimitsSection
 from voicestack.core.errors import ConfigError
@@ -48,12 +49,14 @@ class Visitor:
         address: Of the client itself.
         claims: What the ephemeral secret says, if one was shown.
         seats: What a session of theirs is counted against.
+        spender: Who pays for its replies.
     """
 
     principal: Principal
     address: str
     claims: Claims | None = None
     seats: tuple[Seat, ...] = ()
+    spender: Spender = Spender()
 
 
 def refuse_exposure(host: str, access: AccessSection, keys: KeysInForce) -> None:
@@ -100,7 +103,7 @@ class Guard:
         self._is_local = is_loopback(host) and not access.open_to_anyone
         self._proxies = Proxies(access.trusted_proxies)
         self._by_address, self._by_key = Buckets(), Buckets()  # so that addresses cannot push keys out
-        self._seats = Seats()
+        self._seats, self._spending = Seats(), Spending(clock)
         self._refusals: Counter[str] = Counter()
 
     @property
@@ -148,6 +151,10 @@ class Guard:
     def leave(self, visitor: Visitor) -> None:
         """A session of theirs has ended."""
         self._seats.leave(visitor.seats)
+
+    def meter(self, visitor: Visitor) -> AccountMeter:
+        """What the replies of a session of theirs are counted with."""
+        return self._spending.meter(visitor.spender)
 
     def is_welcome_still(self, principal: Principal) -> bool:
         """Whether a session may go on: its key has not been revoked. Expiry ends no session."""
@@ -209,7 +216,14 @@ class Guard:
         if name := counted_as(address):
             seats.append(Seat(f"address {name}", limits.sessions_per_address))
         slow = self._charge(self._by_key, charges)
-        return slow or Visitor(principal, address, claims, tuple(seats))
+        return slow or Visitor(principal, address, claims, tuple(seats), self._spender(principal, key))
+
+    def _spender(self, principal: Principal, key: Key | None) -> Spender:
+        """The key, also behind an ephemeral secret; without keys, everybody together."""
+        replies, tokens = self._limits.responses_per_minute_per_key, self._limits.tokens_per_minute_per_key
+        if key is None:
+            return Spender(f"tenant {principal.tenant}", replies, tokens)
+        return Spender(f"key {key.id}", key.responses_per_minute or replies, key.tokens_per_minute or tokens)
 
     def _failed(self, asked: Asked, refusal: Denied) -> Denied:
         """Somebody without a valid key. A valid one always opens: whoever guesses cannot lock others out."""

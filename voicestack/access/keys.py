@@ -54,6 +54,8 @@ class Key(BaseModel):
         expires_at_s: Unix time from which it opens nothing, None for never.
         max_sessions: Sessions at once, in place of `limits.sessions_per_key`.
         requests_per_minute: In place of `limits.requests_per_minute_per_key`.
+        responses_per_minute: In place of `limits.responses_per_minute_per_key`.
+        tokens_per_minute: In place of `limits.tokens_per_minute_per_key`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -66,6 +68,8 @@ class Key(BaseModel):
     expires_at_s: int | None = None
     max_sessions: int | None = Field(default=None, ge=1)
     requests_per_minute: int | None = Field(default=None, ge=1)
+    responses_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
 
     def is_valid(self, now_s: int) -> bool:
         """Whether it still opens anything. `now_s` is Unix time."""
@@ -96,6 +100,8 @@ class Terms:
     expires_at_s: int | None = None
     max_sessions: int | None = None
     requests_per_minute: int | None = None
+    responses_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 def mint(terms: Terms, now_s: int) -> Minted:
@@ -116,6 +122,8 @@ def mint(terms: Terms, now_s: int) -> Minted:
             expires_at_s=terms.expires_at_s,
             max_sessions=terms.max_sessions,
             requests_per_minute=terms.requests_per_minute,
+            responses_per_minute=terms.responses_per_minute,
+            tokens_per_minute=terms.tokens_per_minute,
         )
     except ValidationError as error:
         first = error.errors()[0]

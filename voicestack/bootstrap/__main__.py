@@ -1,6 +1,6 @@
 """What do `make run`, `make test` and `make check` still need? The second time, nothing.
 
-    python3 -m voicestack.bootstrap run|test|check
+    python3 -m voicestack.bootstrap run|test|check|web
 
 Neither this file nor its neighbours have syntax newer than Python 3.9: an old `python3` finds a newer one.
 """
@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from voicestack.bootstrap import clients, llama
+from voicestack.bootstrap import clients, llama, web
 from voicestack.bootstrap.environment import (
     install,
     install_debian,
@@ -42,9 +42,11 @@ def set_up(purpose: str) -> None:
     def has_clients() -> bool:
         return purpose != "test" or clients.is_complete()
 
-    if has_python() and has_llama() and has_clients():
+    has_the_rest = has_python() and has_llama() and has_clients()
+    if has_the_rest and web.is_complete(purpose):
         return
-    say(f"voicestack: setting up, with Python {platform.python_version()}. This happens once.")
+    if not has_the_rest:
+        say(f"voicestack: setting up, with Python {platform.python_version()}. This happens once.")
     if not has_llama():
         say("The longest step compiles llama.cpp: 5 to 10 minutes on 2 cores.")
     with timed("voicestack: set up in"), locked(LOGS / "lock"):
@@ -58,19 +60,35 @@ def set_up(purpose: str) -> None:
             clients.install_clients()
         if not has_llama():
             llama.build()
+        if not web.is_complete(purpose):
+            web.set_up_page(purpose)
+
+
+def build_page() -> None:
+    """Build the page for browsers, and nothing else.
+
+    Raises:
+        SetupFailed: it could not be built.
+    """
+    if not web.is_complete("web"):
+        with timed("voicestack: the page was built in"), locked(LOGS / "lock"):
+            web.set_up_page("web")
 
 
 def main(argv: Sequence[str]) -> int:
     """Set up for one purpose. Returns the exit code."""
-    if len(argv) != 1 or argv[0] not in LOCKS:
-        sys.stderr.write(f"usage: python3 -m voicestack.bootstrap {'|'.join(LOCKS)}\n")
+    if len(argv) != 1 or argv[0] not in (*LOCKS, "web"):
+        sys.stderr.write(f"usage: python3 -m voicestack.bootstrap {'|'.join(LOCKS)}|web\n")
         return 2
     try:
         python = pick_python()
         if python != sys.executable:
             os.chdir(ROOT)
             os.execv(python, [python, "-m", "voicestack.bootstrap", *argv])
-        set_up(argv[0])
+        if argv[0] == "web":
+            build_page()
+        else:
+            set_up(argv[0])
     except SetupFailed as failure:
         sys.stderr.write(f"\nvoicestack: {failure}\n")
         return failure.code

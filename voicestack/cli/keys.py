@@ -50,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--requests-per-minute", type=at_least_one, metavar="N", help="new sessions and requests at most"
     )
+    create.add_argument("--responses-per-minute", type=at_least_one, metavar="N", help="replies at most")
+    create.add_argument(
+        "--tokens-per-minute", type=at_least_one, metavar="N", help="tokens of the language model at most"
+    )
     does.add_parser("list", help="show all keys, without their secrets")
     revoke = does.add_parser("revoke", help="end a key and the sessions that it opened")
     revoke.add_argument("id", metavar="ID", help="as `list` shows it")
@@ -74,6 +78,8 @@ def _create(file: KeyFile, args: argparse.Namespace) -> int:
         expires_at_s=None if args.expires is None else now_s + args.expires,
         max_sessions=args.max_sessions,
         requests_per_minute=args.requests_per_minute,
+        responses_per_minute=args.responses_per_minute,
+        tokens_per_minute=args.tokens_per_minute,
     )
     try:
         made = mint(terms, now_s)
@@ -97,7 +103,7 @@ def _list(file: KeyFile, _: argparse.Namespace) -> int:
         print(f"There are {state} (they would be in {file.path}).")
         return 0
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "tenant", "name", "made", "ends", "sessions", "a minute"):
+    for title in ("id", "tenant", "name", "made", "ends", "sessions", "requests", "replies", "tokens"):
         table.add_column(title)
     for key in ring:
         table.add_row(*_row(key))
@@ -109,7 +115,8 @@ def _row(key: Key) -> tuple[str, ...]:
     ends = "never" if key.expires_at_s is None else local_day(key.expires_at_s)
     if not key.is_valid(unix_s()):
         ends = f"ended {ends}"
-    limits = ("" if limit is None else str(limit) for limit in (key.max_sessions, key.requests_per_minute))
+    a_minute = (key.requests_per_minute, key.responses_per_minute, key.tokens_per_minute)
+    limits = ("" if limit is None else str(limit) for limit in (key.max_sessions, *a_minute))
     return (key.id, key.tenant, key.name, local_day(key.created_at_s), ends, *limits)
 
 

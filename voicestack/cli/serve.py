@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"\n  voicestack is ready on http{s}://{address}"
             f"   (a spoken test turn was answered in {running.turn.response_ms:.0f} ms)\n\n"
-            f"  talk to it   {_program()} talk {_near(QUESTION)} --url ws{s}://{address}{insecure}\n"
+            f"  talk to it   open http{s}://{address}/ in a browser and click Start talking\n"
+            f"  or           {_program()} talk {_near(QUESTION)} --url ws{s}://{address}{insecure}\n"
             f"  any client   ws{s}://{address}/v1/realtime   (OpenAI Realtime API)\n"
             f"  let in       {_who_comes_in(config)}\n"
             f"  figures      http{s}://{address}/metrics\n"

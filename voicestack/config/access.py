@@ -71,6 +71,11 @@ class LimitsSection(BaseModel):
     """Likewise. A page with a dozen files, reloaded now and then by everybody in the office."""
     requests_per_minute_per_secret: Cap = 30
     """Likewise. A client that loses its connection tries again every few seconds."""
+    responses_per_minute_per_key: Cap = 6_000
+    """Replies, asked for or not, of all sessions of a key (without keys: of everybody) together. 100 a
+    second, far beyond what one machine can say. Shown in `rate_limits.updated`, like the next one."""
+    tokens_per_minute_per_key: Cap = 0
+    """Tokens that the language model reads and writes for them. None: what one costs is not known here."""
     failures_per_minute_per_address: Cap = 10
     """Wrong or missing keys that are answered 401; more are answered 429, and the connection is closed."""
     body_bytes: int = Field(default=27_262_976, ge=1_024)

@@ -31,4 +31,5 @@ def settings_of(config: Config) -> SessionSettings:
             interrupt_response=turn.interrupt_response,
         ),
         tool_places=config.mcp.allowed_hosts,
+        takes_images=config.llm.images,
     )

@@ -76,6 +76,10 @@ class SessionSection(BaseModel):
     """Said when a reply cannot be finished. Must not be long: it is the answer to a failure."""
     lead_ms: Ms = 120
     """Audio is sent so far ahead of being played: six frames of 20 ms may be late before a gap is heard."""
+    keep_audio_s: int = Field(default=0, ge=0, le=60)
+    """So much of what was said, by both sides, is kept in memory and comes with
+    `conversation.item.retrieved`; the oldest items go first. None: few clients ask, and what is not kept
+    cannot leak. A second is at most 48 kB, so that 60 of them are 185 MB with 64 sessions."""
     queue_ms: Ms = Field(default=400, ge=20)
     """Audio held between TTS and peer at most; the only backpressure."""
 
@@ -182,6 +186,8 @@ class LlmSection(BaseModel):
     """How functions are called. `native`: the API's own way, for models that learned it. `prompted`: examples
     and a grammar, for models that did not (needs a llama.cpp server). `auto`: the packaged model's way is
     `prompted`, any other's `native`."""
+    images: bool = False
+    """Let clients show pictures (`input_image`, PNG and JPEG). For `openai`, and a model that sees."""
     prime: bool = True
     """Compute the prompt's KV while the user still speaks."""
     answers: Texts = ANSWERS
@@ -192,6 +198,9 @@ class LlmSection(BaseModel):
         for key, value in (("url", self.url), ("model", self.model)):
             if self.engine == "openai" and not value:
                 raise blame(key, "is needed when llm.engine is 'openai'", value, because=["engine"])
+        if self.images and (self.engine != "openai" or self.tools == "prompted"):
+            message = "needs llm.engine 'openai' and llm.tools other than 'prompted'"
+            raise blame("images", message, self.images, because=["engine", "tools"])
         return self
 
 

@@ -1,6 +1,6 @@
 """What sound looks like inside voicestack: mono 16-bit samples in numpy arrays, with their place in time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,14 @@ class SpokenFrame:
 
     pcm: Pcm
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A recording: int16 mono at `rate_hz`, shape (n_samples,). In no representation."""
+
+    pcm: Pcm = field(repr=False)
+    rate_hz: int
 
 
 def ms_to_samples(ms: float, rate_hz: int) -> int:

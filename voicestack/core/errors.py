@@ -5,6 +5,7 @@
     VoiceStackError              code: stable, for programs; retryable: bool
       ConfigError                start-up only; exit code 2; names file, key and line
       PeerProtocolError          the peer broke the wire schema
+        RateLimited              it has had its share for now
       TransportLost              the peer vanished; normal
       Overloaded                 new work is refused; says when and where to try again
       StageError                 engines raise only these
@@ -46,6 +47,15 @@ class PeerProtocolError(VoiceStackError):
         super().__init__(message)
         self.wire_code = code
         self.param = param
+
+
+class RateLimited(PeerProtocolError):
+    """The peer has had as many replies, or tokens, as it may have for now."""
+
+    retryable = True
+
+    def __init__(self, message: str):
+        super().__init__(message, code="rate_limit_exceeded")
 
 
 class TransportLost(VoiceStackError):

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import orjson
+
 from voicestack.core.ids import ItemId
+from voicestack.core.images import IMAGE_TOKENS, Image
 from voicestack.core.served import RemoteCall, ServedTool
-from voicestack.core.tools import ToolCall
+from voicestack.core.tools import Tool, ToolCall
 
 Role = Literal["system", "user", "agent"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -25,12 +28,14 @@ class Message:
         text: The words, or the tool's output.
         calls: The calls that the agent made after these words.
         call_id: The call that a `tool` message answers.
+        images: What the user shows with these words.
     """
 
     role: Role | Literal["tool"]
     text: str
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Item:
         text: The words; None while the recogniser has not finished with them.
         spoken: Whether it was said aloud (in either direction) rather than typed.
         status: `incomplete` for a reply that was cut off.
+        images: What the user shows with the words.
     """
 
     id: ItemId
@@ -50,6 +56,7 @@ class Item:
     text: str | None = ""
     spoken: bool = False
     status: ItemStatus = "completed"
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,19 @@ class History:
         calls = (one for one in self if isinstance(one, CallItem) and one.remote is None)
         return any(one.call.call_id == call_id for one in calls)
 
+    def awaits_output(self) -> bool:
+        """Whether the newest of the agent's calls is one whose output the peer has not said yet."""
+        done: set[str] = set()
+        for entry in reversed(self._items.values()):
+            match entry:
+                case OutputItem(call_id=call_id):
+                    done.add(call_id)
+                case CallItem(remote=None, call=call, status="completed") if call.call_id not in done:
+                    return True
+                case Item():
+                    return False
+        return False
+
     def last_id(self) -> ItemId | None:
         """The newest item's name."""
         return next(reversed(self._items), None)
@@ -246,8 +266,8 @@ def messages_of(entries: Sequence[Entry], instructions: str, unfinished: str = "
         if isinstance(entry, Item | OutputItem):
             out, outputs = out + outputs, []
         match entry:
-            case Item(role=role, text=str(text)) if text:
-                _append_merged(out, Message(role, text))
+            case Item(role=role, text=str(text), images=images) if text or images:
+                _append_merged(out, Message(role, text, images=images))
             case CallItem(call=call) if entry.output is not None or call.call_id in done:
                 _append_merged(out, Message("agent", "", (call,)))
                 if entry.output is not None:
@@ -267,7 +287,8 @@ def _append_merged(out: list[Message], message: Message) -> None:
     if before and same and (message.calls or not before.calls):
         out.pop()
         words = f"{before.text} {message.text}".strip()
-        message = Message(message.role, words, before.calls + message.calls)
+        calls, images = before.calls + message.calls, before.images + message.images
+        message = Message(message.role, words, calls, images=images)
     out.append(message)
 
 
@@ -301,6 +322,18 @@ def fit_context(messages: tuple[Message, ...], max_tokens: int) -> tuple[Message
     return (*system, *spoken[first:])
 
 
+def tool_tokens_of(tools: Sequence[Tool]) -> int:
+    """About how many tokens the LLM reads to know of these tools, which it is given as JSON."""
+    texts = (f"{tool.name}{tool.description}{orjson.dumps(dict(tool.parameters)).decode()}" for tool in tools)
+    return sum(len(text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE for text in texts)
+
+
+def context_tokens_of(messages: tuple[Message, ...]) -> int:
+    """About how many tokens the LLM reads for them."""
+    return sum(map(_tokens, messages))
+
+
 def _tokens(message: Message) -> int:
     n_chars = len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.calls)
-    return n_chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * (1 + len(message.calls))
+    n_tokens = n_chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * (1 + len(message.calls))
+    return n_tokens + IMAGE_TOKENS * len(message.images)

@@ -6,14 +6,16 @@ Order on one session: `UserStarted`, `UserStopped`, then the item (`ItemAdded` w
 everything else: `ToolCalled`, then `ToolAnswered`, also after `ReplyEnded`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from voicestack.core.audio import Sound
 from voicestack.core.errors import VoiceStackError
 from voicestack.core.history import CallItem, Entry, Item, ListingItem
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import SessionSettings
+from voicestack.core.standing import Standing
 
 ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 ReplyReason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
@@ -69,10 +71,11 @@ class AudioCleared:
 
 @dataclass(frozen=True, slots=True)
 class UserHearing:
-    """What the utterance sounds like so far. May still change."""
+    """What the utterance sounds like so far. May still change, except for its beginning in `sure`."""
 
     item_id: ItemId
     text: str
+    sure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,10 @@ class ItemDeleted:
 
 @dataclass(frozen=True, slots=True)
 class ItemRetrieved:
-    """The entry that was asked for."""
+    """The entry that was asked for, and what it sounded like, if that was kept."""
 
     item: Entry
+    sound: Sound | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +228,7 @@ class ReplyEnded:
         error: What broke it.
         usage: What it cost.
         heard_ms: How much of its audio the peer has played, for an item that was cut off; None for others.
+        standings: What is left of the limits in force.
     """
 
     turn: TurnId
@@ -233,6 +238,7 @@ class ReplyEnded:
     error: VoiceStackError | None = None
     usage: Usage = Usage()
     heard_ms: float | None = None
+    standings: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class SessionSettings:
         language: BCP 47 code hint for the ASR; None to let it decide.
         toolbox: What the LLM may call.
         tool_places: Where the servers in a toolbox may be (see `may_reach`). The peer cannot change it.
+        takes_images: Whether the LLM can be shown pictures. Nor this.
     """
 
     instructions: str = ""
@@ -59,6 +60,7 @@ class SessionSettings:
     language: str | None = None
     toolbox: Toolbox = NO_TOOLS
     tool_places: tuple[str, ...] = ()
+    takes_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,18 @@ class Plan:
 
 def plain_plan(request: LlmRequest) -> Plan:
     """Without functions."""
-    return Plan([{"role": WIRE_ROLES[m.role], "content": m.text} for m in request.messages])
+    return Plan([{"role": WIRE_ROLES[m.role], "content": content_of(m)} for m in request.messages])
+
+
+def content_of(message: Message) -> str | list[dict[str, Any]]:
+    """The words, and with them, where there are any, the pictures."""
+    if not message.images:
+        return message.text
+    shown = [
+        {"type": "image_url", "image_url": {"url": image.data_uri, "detail": image.detail}}
+        for image in message.images
+    ]
+    return [*([{"type": "text", "text": message.text}] if message.text else []), *shown]
 
 
 def is_about_tools(request: LlmRequest) -> bool:

@@ -6,7 +6,7 @@ address ends in `/sse`.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +18,7 @@ import orjson
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import ListenNotSupportedError
 from mcp_types import (
     CONNECTION_CLOSED,
     CallToolResult,
@@ -25,6 +26,7 @@ from mcp_types import (
     Implementation,
     ResourceLink,
     TextContent,
+    ToolListChangedNotification,
 )
 from mcp_types import Tool as McpTool
 
@@ -89,10 +91,25 @@ class McpServer:
         client: Connected.
         transport: Knows why the server refused.
         limits: See there.
+        told: Set when an older server says, by itself, that its tools have changed.
     """
 
-    def __init__(self, client: Client, transport: BoundedTransport, limits: McpLimits) -> None:
-        self._client, self._transport, self._limits = client, transport, limits
+    def __init__(
+        self, client: Client, transport: BoundedTransport, limits: McpLimits, told: asyncio.Event
+    ) -> None:
+        self._client, self._transport, self._limits, self._told = client, transport, limits, told
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """See `ports.ToolServer`. Servers since MCP 2026-07-28 have to be asked for it, older ones do not."""
+        with _failures(self._transport):
+            try:
+                async with self._client.listen(tools_list_changed=True) as events:
+                    async for _ in events:
+                        yield
+            except ListenNotSupportedError:
+                while await self._told.wait():
+                    self._told.clear()
+                    yield
 
     async def tools(self) -> tuple[ServedTool, ...]:
         """See `ports.ToolServer`. At most `max_tools`: half a list would be a riddle."""
@@ -149,18 +166,19 @@ async def _connected(source: ToolSource, tls: ssl.SSLContext, limits: McpLimits)
     with _failures(transport):
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(limits.connect_ms / 1e3):
-                client = await _client(stack, source.url, options, transport)
-            yield McpServer(client, transport, limits)
+                told = asyncio.Event()
+                client = await _client(stack, source.url, options, transport, told)
+            yield McpServer(client, transport, limits, told)
 
 
 async def _client(
-    stack: AsyncExitStack, url: str, options: dict[str, Any], transport: BoundedTransport
+    stack: AsyncExitStack, url: str, options: dict[str, Any], transport: BoundedTransport, told: asyncio.Event
 ) -> Client:
     """The client, entered into the stack. A server that refuses the one transport is asked with the other."""
     if not urlsplit(url).path.rstrip("/").endswith("/sse"):
         http = await stack.enter_async_context(httpx2.AsyncClient(**options, trust_env=False))
         try:
-            return await stack.enter_async_context(_mcp(streamable_http_client(url, http_client=http)))
+            return await stack.enter_async_context(_mcp(streamable_http_client(url, http_client=http), told))
         except (MCPError, BaseExceptionGroup):
             if transport.refusal not in (
                 httpx2.codes.BAD_REQUEST,
@@ -176,12 +194,16 @@ async def _client(
     ) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(**options, trust_env=False)  # none of these are given
 
-    return await stack.enter_async_context(_mcp(sse_client(url, httpx_client_factory=sse_http)))
+    return await stack.enter_async_context(_mcp(sse_client(url, httpx_client_factory=sse_http), told))
 
 
-def _mcp(transport: Any) -> Client:
+def _mcp(transport: Any, told: asyncio.Event) -> Client:
+    async def hear(message: Any) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            told.set()
+
     info = Implementation(name="voicestack", version=__version__)
-    return Client(transport, client_info=info, cache=None)
+    return Client(transport, client_info=info, cache=None, message_handler=hear)
 
 
 @contextmanager

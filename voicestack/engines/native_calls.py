@@ -14,7 +14,7 @@ from typing import Any
 
 from voicestack.core.history import Message
 from voicestack.core.tools import CallDelta, Tool
-from voicestack.engines.chat_body import WIRE_ROLES, LlmSettings, Plan, answer_tokens, call_tokens
+from voicestack.engines.chat_body import WIRE_ROLES, LlmSettings, Plan, answer_tokens, call_tokens, content_of
 from voicestack.engines.tool_calls import ToolCallInvalid, check_arguments, tool_named
 from voicestack.ports import LlmDelta, LlmRequest
 
@@ -155,7 +155,7 @@ class NativeReader:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": WIRE_ROLES[message.role], "content": message.text}
+    wire: dict[str, Any] = {"role": WIRE_ROLES[message.role], "content": content_of(message)}
     if message.calls:
         wire["content"] = message.text or None
         wire["tool_calls"] = [

@@ -6,17 +6,18 @@ Functions are called in one of two ways: see `native_calls` and `prompted_calls`
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from voicestack.aio.clock import Clock
 from voicestack.core.errors import StageTimeout, StageUnavailable
-from voicestack.core.history import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, Message, fit_context
+from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
+from voicestack.engines.chat_template import DEAF, passes_tools_on
 from voicestack.engines.child import Child
 from voicestack.engines.native_calls import native_plan
 from voicestack.engines.precedence import Precedence, Rank, Work
@@ -129,6 +130,11 @@ class OpenAiLlm:
         self._stop_prime(session)
         self._seats.release(session)
 
+    async def faults(self) -> list[str]:
+        """What is wrong with the way in which it is set up, as far as the server tells. For people."""
+        is_deaf = self._settings.tools == "native" and await passes_tools_on(self._client) is False
+        return [DEAF] if is_deaf else []
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
@@ -155,7 +161,7 @@ class OpenAiLlm:
                         raise
                     again = {"temperature": RETRY_TEMPERATURE}
                 except PromptTooLong:
-                    half = fit_context(request.messages, _length(request.messages) // 2)
+                    half = fit_context(request.messages, context_tokens_of(request.messages) // 2)
                     if half == request.messages:
                         raise
                     request = replace(request, messages=half)
@@ -215,8 +221,3 @@ async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -
             return await anext(answer, None)
     except TimeoutError:
         raise StageTimeout(f"no token within {limit_s * 1e3:.0f} ms", stage="llm") from None
-
-
-def _length(messages: Sequence[Message]) -> int:
-    """In tokens, estimated as `fit_context` does."""
-    return sum(len(message.text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE for message in messages)

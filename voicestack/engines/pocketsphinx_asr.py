@@ -16,7 +16,7 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
 from voicestack.core.errors import StageUnavailable
-from voicestack.engines.pocketsphinx_worker import AUDIO, PAUSE, SETTLED
+from voicestack.engines.pocketsphinx_worker import AUDIO, PARTS_END, PAUSE, SETTLED
 from voicestack.engines.pocketsphinx_worker import FINAL as FINAL_TAG
 from voicestack.engines.worker import Stream, Worker
 from voicestack.ports import Certainty, Pause, Transcript
@@ -104,8 +104,7 @@ class PocketSphinxAsr:
                 async with Scope() as scope:
                     scope.start(_feed(worker, stream, early, sounds), name=f"{worker.name}-feed")
                     async for answer in stream:
-                        certainty = _TAGS.get(answer[:1], Certainty.PARTIAL)
-                        yield Transcript(written(answer[1:].decode()), certainty)
+                        yield _transcript(answer)
         finally:
             self._give_back(worker)
 
@@ -171,6 +170,12 @@ async def _feed(
     stream.finish()
     await asyncio.sleep(HUNG_S + n_samples * HUNG_PER_SAMPLE_S)
     worker.kill()
+
+
+def _transcript(answer: bytes) -> Transcript:
+    words = answer[1:].decode()
+    certainty, sure = _TAGS.get(answer[:1], Certainty.PARTIAL), words.partition(PARTS_END)[0]
+    return Transcript(written(words), certainty, written(sure))
 
 
 def is_audible(pcm: Pcm) -> bool:

@@ -20,6 +20,8 @@ AUDIO, PAUSE = b"a", b"p"
 """First byte of what the server sends: int16 samples follow, or the user fell silent here."""
 PARTIAL, SETTLED, FINAL = b"p", b"s", b"f"
 """First byte of an answer; the decoder's words follow as UTF-8."""
+PARTS_END = "\n"
+"""Between the words that stay as they are and those that may still change."""
 STEP_BYTES = 2 * RATE_HZ // 10
 """Decoded at a time. 100 ms of sound is about 15 ms of work; then a cancellation is seen."""
 NICENESS = 5
@@ -28,9 +30,14 @@ NICENESS = 5
 MAX_UNHEARD_BYTES = 2 * RATE_HZ * 2
 """Silence after a pause is not decoded until something follows it, or until there is so much of it."""
 
-LONG_BYTES = 2 * RATE_HZ * 20
+LONG_BYTES = 2 * RATE_HZ * 6
 TOO_LONG_BYTES = 2 * RATE_HZ * 60
-"""A search grows with its length, so a long utterance has parts: from 20 s on at a pause, at 60 s anyway."""
+"""A search grows with its length, so a long utterance has parts: from 6 s on at a pause, at 60 s anyway.
+
+The words of a part stay as they are, and can be told before the end: two thirds of them in 20 dictations of
+five short questions each, with pauses of 0.3 s between them. Word errors are 9.4 % there with parts from 6 s
+and 10.6 % with parts from 20 s on; with one more pause within every question, 23.7 % and 22.4 %.
+"""
 
 CONFIG: dict[str, Any] = {
     # The second pass (fwdflat) is as good as the language weight below, and adds 70 ms to the end.
@@ -128,7 +135,7 @@ class Listener:
 
     def words(self) -> str:
         """The best guess so far."""
-        return " ".join((*self._parts, self._hypothesis()))
+        return self._all(self._hypothesis())
 
     def settle(self) -> str:
         """All that can be said about the words before this pause. The utterance may go on."""
@@ -141,7 +148,7 @@ class Listener:
         hypothesis = self._hypothesis()
         if self._settled is None or self._settled[0] != hypothesis:
             self._settled = hypothesis, (self._foretell() if hypothesis else "")
-        return " ".join((*self._parts, self._settled[1]))
+        return self._all(self._settled[1])
 
     def end(self) -> str:
         """The words of the utterance, which is over. `forget` must follow.
@@ -154,12 +161,15 @@ class Listener:
         if self._settled is None or self._settled[0] != self._hypothesis():
             self._close_part()
             return self.words()
-        return " ".join((*self._parts, self._settled[1]))
+        return self._all(self._settled[1])
 
     def forget(self) -> None:
         """Be ready for the next utterance."""
         self._stop()
         self._begin()
+
+    def _all(self, newest: str) -> str:
+        return " ".join(self._parts) + PARTS_END + newest
 
     def _is_silence(self, pcm: bytes) -> bool:
         return level_dbfs(array("h", pcm)) < self._speech_dbfs - Loudness.SPAN_DB

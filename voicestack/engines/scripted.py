@@ -128,7 +128,8 @@ class ScriptedAsr:
             n_now = min(n_samples * 1000 // (WORD_MS * EAR_RATE_HZ), len(reached))
             if n_now > n_words:
                 n_words = n_now
-                yield Transcript(" ".join(reached[:n_words]), Certainty.PARTIAL)
+                text = " ".join(reached[:n_words])
+                yield Transcript(text, Certainty.PARTIAL, sure=text)
         await _delay(self._final_ms)
         yield Transcript(" ".join(pieces[-1]), Certainty.FINAL)
 

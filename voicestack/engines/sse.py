@@ -11,6 +11,8 @@ from voicestack.core.notes import Usage
 
 CONNECT_S = 2.0
 """A server that does not even accept for so long is gone: the turn's whole budget is under a second."""
+RENDER_S = 2.0
+"""A prompt is rendered in milliseconds, but the server may be busy with its model."""
 MAX_MESSAGE_CHARS = 300
 
 
@@ -92,6 +94,20 @@ class ChatClient:
         except (httpx.RemoteProtocolError, httpx.ReadError):
             # A kept connection that the server closed while we wrote. Nothing was answered: ask again.
             return await self._client.send(request, stream=True)
+
+    async def rendered(self, body: dict[str, Any]) -> str | None:
+        """What llama-server makes of these messages for its model; None where that cannot be had.
+
+        The endpoint is beside the API, not in it: `/apply-template` where the API is `/v1`.
+        """
+        base = self._client.base_url
+        url = base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + "/apply-template")
+        try:
+            answer = await self._client.post(url, json=body, timeout=RENDER_S)
+            prompt = answer.json().get("prompt") if answer.is_success else None
+        except (httpx.TransportError, ValueError, AttributeError):
+            return None
+        return prompt if isinstance(prompt, str) else None
 
     async def close(self) -> None:
         """Close all connections."""

@@ -34,13 +34,13 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.realtime.codes import brief_error_fields, error_fields
+from voicestack.realtime.formats import encoded
 from voicestack.realtime.items import wire_entry
 from voicestack.realtime.mcp_outputs import ServedOutput
 from voicestack.realtime.measured import measured_fields
 from voicestack.realtime.output_buffer import OutputBuffer
 from voicestack.realtime.responses import Response, Wish, reply_configuration
 from voicestack.realtime.session_object import SessionObject
-from voicestack.realtime.stable import StableWords
 from voicestack.realtime.writer import Writer
 
 REMEMBERED = 64
@@ -76,7 +76,7 @@ class Announcer:
         self._extensions = extensions
         self._conversation_id = new_id("conv")
         self._wishes: dict[str, tuple[Wish, str | None]] = {}  # by tag, with the client event
-        self._stable: dict[ItemId, StableWords] = {}
+        self._told: dict[ItemId, str] = {}  # of the words of who still speaks
         self._unheard: set[ItemId] = set()  # announced, and neither completed nor failed
         self._served: dict[ItemId, ServedOutput] = {}  # calls that this side makes and that are not over
 
@@ -107,11 +107,10 @@ class Announcer:
                 return self._item_added(item, previous, show=session.shows_transcripts)
             case ItemDeleted(item_id):
                 self._unheard.discard(item_id)
-                self._stable.pop(item_id, None)
+                self._told.pop(item_id, None)
                 return [event("conversation.item.deleted", item_id=item_id)]
-            case ItemRetrieved(item):
-                shown = wire_entry(item, show_transcript=session.shows_transcripts)
-                return [event("conversation.item.retrieved", item=shown)]
+            case ItemRetrieved():
+                return [self._retrieved(note, session)]
             case ItemTruncated(item_id, audio_end_ms):
                 return [self._truncated(item_id, audio_end_ms)]
             case Configured():
@@ -167,14 +166,14 @@ class Announcer:
         event, place = self._writer.event, {"item_id": note.item_id, "content_index": 0}
         if isinstance(note, UserHearing):
             return self._guess(note, session) if note.item_id in self._unheard else []
-        stable = self._stable.pop(note.item_id, None) or StableWords()
+        told = self._told.pop(note.item_id, "")
         if note.item_id not in self._unheard or not session.shows_transcripts:
             self._unheard.discard(note.item_id)
             return []
         self._unheard.remove(note.item_id)
         if isinstance(note, UserUnheard):
             return [event(f"{TRANSCRIPTION}.failed", **place, error=brief_error_fields(note.error))]
-        rest = stable.end(note.text)
+        rest = note.text.removeprefix(told)
         frames = [event(f"{TRANSCRIPTION}.delta", **place, delta=rest)] if rest else []
         usage = {"type": "duration", "seconds": note.audio_ms / 1000}
         return [*frames, event(f"{TRANSCRIPTION}.completed", **place, transcript=note.text, usage=usage)]
@@ -182,12 +181,13 @@ class Announcer:
     def _guess(self, note: UserHearing, session: SessionObject) -> list[bytes]:
         """What is told while the user speaks.
 
-        To a client that only listens: deltas, which cannot be taken back. To one that knows our own events:
+        To a client that only listens: the words that will stay. To one that knows our own events:
         all words as they sound now. In a conversation the words otherwise come with the end of the turn.
         """
         frames = []
         if session.is_transcription:
-            delta = self._stable.setdefault(note.item_id, StableWords()).guess(note.text)
+            delta = note.sure.removeprefix(self._told.get(note.item_id, ""))
+            self._told[note.item_id] = note.sure
             place = {"item_id": note.item_id, "content_index": 0}
             frames += [self._writer.event(f"{TRANSCRIPTION}.delta", **place, delta=delta)] if delta else []
         if self._extensions and session.shows_transcripts:
@@ -246,6 +246,15 @@ class Announcer:
             if note.item is not None and note.heard_ms is not None and not response.aside:
                 frames.append(self._truncated(note.item.id, round(note.heard_ms)))
         return frames
+
+    def _retrieved(self, note: ItemRetrieved, session: SessionObject) -> bytes:
+        """With the audio, if that was kept, where a client may be sent any."""
+        shown = wire_entry(note.item, show_transcript=session.shows_transcripts)
+        is_agents = isinstance(note.item, Item) and note.item.role == "agent"
+        form = session.output_format if is_agents else session.input_format
+        if note.sound is not None and len(note.sound.pcm) and not self._owns_playout:
+            shown["content"][0]["audio"] = encoded(note.sound, form)
+        return self._writer.event("conversation.item.retrieved", item=shown)
 
     def _truncated(self, item_id: ItemId, audio_end_ms: int) -> bytes:
         place = {"item_id": item_id, "content_index": 0}

@@ -27,7 +27,7 @@ from voicestack.realtime.checks import (
     whole,
 )
 from voicestack.realtime.formats import AudioFormat, audio_data, audio_format
-from voicestack.realtime.items import ID_CHARS, Recording, entry_of
+from voicestack.realtime.items import ID_CHARS, Recording, Taken, entry_of
 from voicestack.realtime.responses import Wish
 from voicestack.realtime.session_fields import (
     ga_names,
@@ -104,15 +104,19 @@ def audio_of(event: JsonObject, form: AudioFormat) -> bytes:
 
 
 def new_item_of(
-    event: JsonObject, event_id: str | None, new_id: Callable[[str], str], form: AudioFormat
+    event: JsonObject, event_id: str | None, new_id: Callable[[str], str], session: SessionObject
 ) -> AddItem:
-    """The command in a `conversation.item.create`. Audio in it has the format `form`."""
+    """The command in a `conversation.item.create`."""
     named = event.get("previous_item_id")
     after = None if named is None else _item_id(named, "previous_item_id")
-    entry = entry_of(event.get("item"), "item", new_id, form)
+    entry = entry_of(event.get("item"), "item", new_id, _taken(session))
     if isinstance(entry, Recording):
         return AddItem(entry.item, after, event_id, entry.sound)
     return AddItem(entry, after, event_id)
+
+
+def _taken(session: SessionObject) -> Taken:
+    return Taken(session.input_format, session.takes_images)
 
 
 def item_id_of(event: JsonObject) -> ItemId:
@@ -216,7 +220,7 @@ def _entries(
         if isinstance(value, dict) and value.get("type") == "item_reference":
             entries.append(ItemId(_reference(value, path)["id"]))
         else:
-            entry = entry_of(value, path, new_id, session.input_format)
+            entry = entry_of(value, path, new_id, _taken(session))
             if isinstance(entry, Recording):
                 refuse(f"{path}.content", "words: put the audio into the conversation first", "audio")
             entries.append(entry)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from voicestack.core.errors import (
     Overloaded,
     PeerProtocolError,
+    RateLimited,
     StageError,
     StageRejected,
     StageTimeout,
@@ -26,6 +27,7 @@ class _Row(NamedTuple):
 
 
 _TABLE = (
+    _Row(RateLimited, "rate_limit_error", ""),
     _Row(PeerProtocolError, "invalid_request_error", ""),
     _Row(Overloaded, "server_error", "The server is at its limit. Please try again later."),
     _Row(StageTimeout, "server_error", "The {stage} engine did not answer in time."),

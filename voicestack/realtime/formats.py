@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from pybase64 import b64decode
+from pybase64 import b64decode, b64encode
 
-from voicestack.core.audio import EAR_RATE_HZ, Pcm
+from voicestack.core.audio import EAR_RATE_HZ, Pcm, Sound
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.g711 import decode_a_law, decode_mu_law
+from voicestack.core.g711 import decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
 from voicestack.core.resample import resample
 from voicestack.realtime.checks import JsonObject, choice, record, refuse
 
@@ -103,6 +103,18 @@ def samples_of(data: bytes, form: AudioFormat) -> Pcm:
             return decode_mu_law(np.frombuffer(data, dtype=np.uint8))
         case "pcma":
             return decode_a_law(np.frombuffer(data, dtype=np.uint8))
+
+
+def encoded(sound: Sound, form: AudioFormat) -> str:
+    """A whole recording as a client reads it: base64."""
+    pcm = resample(sound.pcm, sound.rate_hz, form.rate_hz)
+    match form.kind:
+        case "pcm":
+            return b64encode(pcm.astype("<i2").tobytes()).decode()
+        case "pcmu":
+            return b64encode(encode_mu_law(pcm).tobytes()).decode()
+        case "pcma":
+            return b64encode(encode_a_law(pcm).tobytes()).decode()
 
 
 def to_ear(data: bytes, form: AudioFormat) -> Pcm:

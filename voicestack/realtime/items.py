@@ -21,6 +21,7 @@ from voicestack.core.ids import ItemId
 from voicestack.core.tools import ToolCall
 from voicestack.realtime.checks import JsonObject, choice, flag, listing, missing, record, shown, text
 from voicestack.realtime.formats import AudioFormat, audio_data, to_ear
+from voicestack.realtime.images import image_of
 from voicestack.realtime.mcp_items import wire_approval, wire_listing, wire_remote_call, wire_verdict
 
 ID_CHARS = 512
@@ -86,19 +87,27 @@ class Recording:
     sound: Pcm
 
 
-def entry_of(value: Any, path: str, new_id: Callable[[str], str], form: AudioFormat) -> Entry | Recording:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a client's items may hold beside words: audio in the format `audio`, and, or not, `images`."""
+
+    audio: AudioFormat
+    images: bool = False
+
+
+def entry_of(value: Any, path: str, new_id: Callable[[str], str], taken: Taken) -> Entry | Recording:
     """The entry that a client wants in the conversation; `new_id` names it when the client has not.
 
-    Audio is in the format `form`. Where a transcript comes with it, that is what was said.
+    Where a transcript comes with audio, that is what was said.
 
     Raises:
-        PeerProtocolError: it is not a message made of words or sound, a call or a call's output.
+        PeerProtocolError: it is not a message made of words, sound or pictures, a call or a call's output.
     """
     if not isinstance(value, dict) or value.get("type") is None:
         missing(path if value is None else f"{path}.type")
     match value["type"]:
         case "message":
-            return _message_of(value, path, new_id, form)
+            return _message_of(value, path, new_id, taken)
         case "function_call":
             fields: JsonObject = _call(value, path)
             call = ToolCall(fields.get("call_id") or new_id("call"), fields["name"], fields["arguments"])
@@ -120,16 +129,23 @@ def entry_of(value: Any, path: str, new_id: Callable[[str], str], form: AudioFor
             )
 
 
-def _message_of(value: Any, path: str, new_id: Callable[[str], str], form: AudioFormat) -> Item | Recording:
-    """Several parts are one text, a line each."""
+def _message_of(value: Any, path: str, new_id: Callable[[str], str], taken: Taken) -> Item | Recording:
+    """Several parts are one text, a line each, and pictures."""
     fields: JsonObject = _message(value, path)
     role, item_id = _ROLES[fields["role"]], ItemId(fields.get("id") or new_id("item"))
     places = [(part, f"{path}.content[{at}]") for at, part in enumerate(fields["content"])]
-    if role == "user" and len(places) == 1 and (data := _sound(*places[0], form)):
-        return Recording(Item(item_id, "user", None, spoken=True), to_ear(data, form))
+    if role == "user" and len(places) == 1 and (data := _sound(*places[0], taken.audio)):
+        return Recording(Item(item_id, "user", None, spoken=True), to_ear(data, taken.audio))
+    shown_with = [place for place in places if role == "user" and _is_image(place[0])]
+    images = tuple(image_of(part, place, taken=taken.images) for part, place in shown_with)
+    places = [place for place in places if place not in shown_with] if shown_with else places
     spoken = [isinstance(part, dict) and "audio" in str(part.get("type")) for part, _ in places]
     words = [_words(part, role, place) for part, place in places]
-    return Item(item_id, role, "\n".join(words), spoken=role == "user" and any(spoken))
+    return Item(item_id, role, "\n".join(words), spoken=role == "user" and any(spoken), images=images)
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "input_image"
 
 
 def _sound(part: Any, path: str, form: AudioFormat) -> bytes:
@@ -145,12 +161,6 @@ def _sound(part: Any, path: str, form: AudioFormat) -> bytes:
 def _words(part: Any, role: Role, path: str) -> str:
     kinds = _PART_FIELDS[role]
     kind = record({"type": text()}, required=("type",))(part, path)["type"]
-    if kind == "input_image":
-        raise PeerProtocolError(
-            "Content of type 'input_image' is not supported by this server.",
-            code="invalid_value",
-            param=f"{path}.type",
-        )
     if kind == "input_audio" and role == "user" and not part.get("transcript"):
         raise PeerProtocolError(
             "Audio without a transcript must be the only content of its item.",
@@ -209,7 +219,7 @@ def wire_call(item: CallItem) -> JsonObject:
 
 
 def wire_item(item: Item, *, status: ItemStatus | None = None, show_transcript: bool = True) -> JsonObject:
-    """The item as the client sees it. Audio itself is not part of it.
+    """The item as the client sees it. Audio and pictures themselves are not part of it.
 
     Args:
         item: The entry.
@@ -227,7 +237,9 @@ def wire_item(item: Item, *, status: ItemStatus | None = None, show_transcript: 
         part = {"type": "output_audio", "transcript": words or ""}
     else:
         part = {"type": "output_text", "text": words or ""}
-    return wire_message(item.id, item.role, status or item.status, [part])
+    images: list[JsonObject] = [{"type": "input_image", "detail": image.detail} for image in item.images]
+    parts = images if images and not words else [part, *images]
+    return wire_message(item.id, item.role, status or item.status, parts)
 
 
 def wire_message(item_id: ItemId, role: Role, status: ItemStatus, content: list[JsonObject]) -> JsonObject:

@@ -256,7 +256,7 @@ class RealtimeProtocol:
         return Received((InputAudio(data),))
 
     def _take_item(self, event: JsonObject, event_id: str | None) -> Received:
-        return _command(new_item_of(event, event_id, self._new_id, self._session.input_format))
+        return _command(new_item_of(event, event_id, self._new_id, self._session))
 
     def _take_create(self, event: JsonObject, event_id: str | None) -> Received:
         wish = wish_of(event, self._session, self._new_id)

@@ -15,6 +15,7 @@ from voicestack.core.notes import (
     Usage,
 )
 from voicestack.core.settings import Modality, ReplyOptions
+from voicestack.core.standing import Standing
 from voicestack.realtime.checks import JsonObject
 from voicestack.realtime.codes import brief_error_fields
 from voicestack.realtime.mcp_outputs import ServedOutput
@@ -132,7 +133,7 @@ class Response:
         return [
             *frames,
             self._writer.event("response.done", response=self._object(ended.status, output, ended)),
-            self._writer.event("rate_limits.updated", rate_limits=[]),  # there are none
+            self._writer.event("rate_limits.updated", rate_limits=[_limit(one) for one in ended.standings]),
         ]
 
     def _object(self, status: str, output: list[JsonObject], ended: ReplyEnded | None = None) -> JsonObject:
@@ -145,6 +146,15 @@ class Response:
             **self._configuration,
             "usage": usage_object(ended.usage) if ended else None,
         }
+
+
+def _limit(standing: Standing) -> JsonObject:
+    return {
+        "name": standing.name,
+        "limit": standing.limit,
+        "remaining": standing.remaining,
+        "reset_seconds": standing.reset_s,
+    }
 
 
 def status_details(ended: ReplyEnded) -> JsonObject | None:

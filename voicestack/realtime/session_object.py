@@ -107,6 +107,11 @@ class SessionObject:
         return format_of(self.fields["audio"]["input"]["format"])
 
     @property
+    def takes_images(self) -> bool:
+        """Whether the client may show pictures."""
+        return self.defaults.takes_images
+
+    @property
     def output_format(self) -> AudioFormat:
         """How the client reads audio."""
         return format_of(self.fields["audio"]["output"]["format"])
@@ -146,6 +151,7 @@ class SessionObject:
             language=transcription.get("language") or self.defaults.language,
             toolbox=toolbox_of(fields["tools"], fields["tool_choice"]),
             tool_places=self.defaults.tool_places,
+            takes_images=self.defaults.takes_images,
         )
 
     def _vad(self, detection: JsonObject | None) -> ServerVad | None:

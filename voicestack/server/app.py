@@ -1,4 +1,4 @@
-"""What the server answers over plain HTTP: health, readiness, metrics, the stages, and a hello."""
+"""What the server answers over plain HTTP: health, readiness, metrics, the stages, and the demo page."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from voicestack import __version__
 from voicestack.access.guard import Guard
 from voicestack.access.key_file import KeysInForce
 from voicestack.access.principal import Denied
@@ -21,19 +20,10 @@ from voicestack.server.client_secrets import SecretMint
 from voicestack.server.http_guard import GuardedApp
 from voicestack.server.readiness import Readiness
 from voicestack.server.sessions import Sessions, new_id
+from voicestack.server.site import BUILT, read_site, site_routes
 from voicestack.telemetry.metrics import Metrics
 
 RETRY_AFTER_S = "1"
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>voicestack</title>
-<meta name="viewport" content="width=device-width"><style>
-body{{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem}}
-code{{background:#8882;padding:.1em .3em;border-radius:.3em}}</style>
-<h1>voicestack {version}</h1><p>The server is <b>{state}</b>, profile <b>{profile}</b>.</p>
-<p>Talk to it from a terminal: <code>.venv/bin/voicestack talk question.wav</code>,
-or point any OpenAI Realtime client at <code>{scheme}://{host}/v1/realtime</code>.</p>
-<p><a href="/metrics">metrics</a> · <a href="/readyz">readiness</a> · <a href="/v1/models">models</a></p>
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +58,6 @@ def make_app(parts: Parts) -> GuardedApp:
 def _open_routes(parts: Parts) -> list[Route]:
     """For everybody."""
 
-    async def home(request: Request) -> Response:
-        state = parts.readiness.reason or "ready"
-        host = request.headers.get("host", f"{parts.config.server.host}:{parts.config.server.port}")
-        safe = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;"}
-        shown = "".join(safe.get(c, c) for c in host)
-        return HTMLResponse(
-            PAGE.format(
-                version=__version__,
-                state=state,
-                profile=parts.config.profile,
-                scheme="wss" if request.url.scheme == "https" else "ws",
-                host=shown,
-            )
-        )
-
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -103,7 +78,10 @@ def _open_routes(parts: Parts) -> list[Route]:
         return JSONResponse(body, status_code=503, headers={"Retry-After": RETRY_AFTER_S})
 
     health = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    return [Route("/", home), *health, *parts.documents]
+    site = site_routes(
+        read_site(BUILT), lambda: parts.readiness.reason or "ready", profile=parts.config.profile
+    )
+    return [*site, *health, *parts.documents]
 
 
 def _figures(parts: Parts) -> list[Route]:

@@ -101,6 +101,7 @@ def tuning_of(config: Config) -> Tuning:
         prime=config.llm.prime,
         apology=config.session.apology,
         continue_replies=config.mcp.continue_replies,
+        keep_audio_s=config.session.keep_audio_s,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from voicestack.core.marks import Span
+from voicestack.server.site import TYPES
 from voicestack.server.stages.errors import STATUSES
 from voicestack.server.stages.wire import (
     AudioDelta,
@@ -205,8 +206,21 @@ _CALLS = {
 }
 """Below /v1/realtime, where OpenAI has them, and below /openai/v1/realtime, where Azure has them."""
 
+_UNCHANGED = Answer("It is the one that the browser has")
+
+
+def _file(name: str, summary: str) -> Operation:
+    kinds = dict.fromkeys(sorted({kind.partition(";")[0] for kind in TYPES.values()}), BYTES)
+    answers = {200: Answer("The file", kinds), 304: _UNCHANGED, 404: Answer("There is none", {TEXT: PLAIN})}
+    return Operation(name, summary, answers)
+
+
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("GET", "/"): Operation("home", "A page that says hello", {200: Answer("The page", {HTML: PLAIN})}),
+    ("GET", "/"): Operation(
+        "home", "The page to talk from", {200: Answer("The page", {HTML: PLAIN}), 304: _UNCHANGED}
+    ),
+    ("GET", "/demo/{path}"): _file("pageFile", "A file of that page"),
+    ("GET", "/widget/{path}"): _file("widgetFile", "A file of the widget, for pages of any site"),
     ("GET", "/healthz"): Operation(
         "health", "Whether the process answers", {200: Answer("It does", {TEXT: PLAIN})}
     ),

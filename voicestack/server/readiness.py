@@ -6,6 +6,7 @@ import logging
 import wave
 from collections.abc import Callable
 from importlib.resources import files
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +34,15 @@ TURN_LIMIT_S = 20
 
 AGAIN_AFTER_S = 1.0
 """Pause after a synthetic turn that failed."""
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """An engine that can tell what is wrong with its set-up."""
+
+    async def faults(self) -> list[str]:
+        """A sentence for each."""
+        ...
 
 
 class Readiness:
@@ -93,6 +103,9 @@ class Readiness:
             self._reason = f"the synthetic turn took {response_ms} ms; the budget is {self._budget_ms} ms"
             log.warning("%s", self._reason)
             return
+        if not self.ever and isinstance(self._engines.llm, Examined):
+            for fault in await self._engines.llm.faults():
+                log.warning("%s", fault)
         self._reason, self.ever = None, True
         on_ready(marks)
 

@@ -149,7 +149,7 @@ class Sessions:
 
     def begin(self, line: Line, protocol: RealtimeProtocol, visitor: Visitor) -> Live:
         """Hold a conversation. The caller has asked `guard.full` and `admits`."""
-        session = self._session(line.transport, protocol)
+        session = self._session(line.transport, protocol, visitor)
         live = Live(session.id, visitor.principal, session, line.end, line.join, line.call_id, line.call)
         self.guard.sit(visitor)
         self.directory.add(live)
@@ -179,7 +179,7 @@ class Sessions:
                 self.directory.remove(live)
                 self._metrics.session_closed()
 
-    def _session(self, transport: TransportSession, protocol: RealtimeProtocol) -> Session:
+    def _session(self, transport: TransportSession, protocol: RealtimeProtocol, visitor: Visitor) -> Session:
         recording, name = self.config.telemetry, protocol.session_id
         return Session(
             name,
@@ -193,6 +193,7 @@ class Sessions:
             if recording.record_dir
             else None,
             new_id=new_id,
+            meter=self.guard.meter(visitor),
         )
 
     def _time_limits(self, line: Line) -> list[Timer]:

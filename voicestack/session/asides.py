@@ -15,7 +15,7 @@ from voicestack.core.history import History
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import Mark
 from voicestack.core.tools import CallDelta
-from voicestack.ports import TransportSession
+from voicestack.ports import Meter, TransportSession
 from voicestack.session.minutes import Minutes
 from voicestack.session.mouth import LiveReply, Mouth
 from voicestack.session.tuning import Engines, Tuning
@@ -34,6 +34,7 @@ class Asides:
         scope: Owns their tasks.
         transport: Is told and plays.
         new_id: Names items.
+        meter: Counts them too.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Asides:
         scope: Scope,
         transport: TransportSession,
         new_id: Callable[[str], str],
+        meter: Meter,
     ) -> None:
         self._engines, self._tuning, self._clock, self._scope = engines, tuning, clock, scope
-        self._transport, self._new_id = transport, new_id
+        self._transport, self._new_id, self._meter = transport, new_id, meter
         self._live: dict[TurnId, _Aside] = {}
         self._n_begun = 0
 
@@ -98,7 +100,14 @@ class _Aside:
         self._live, self._all = live, all_
         self._history = History()
         tts, tuning = all_._engines.tts, all_._tuning
-        self._minutes = Minutes(self._history, all_._transport.tell, all_._new_id, tts.rate_hz, aside=True)
+        self._minutes = Minutes(
+            self._history,
+            all_._transport.tell,
+            all_._new_id,
+            tts.rate_hz,
+            aside=True,
+            standings=all_._meter.standings,
+        )
         self._mouth = Mouth(
             all_._engines.llm,
             tts,
@@ -109,6 +118,7 @@ class _Aside:
             lead_ms=tuning.lead_ms,
             queue_ms=tuning.queue_ms,
             on_sent=_unobserved,
+            meter=all_._meter,
         )
 
     def begin(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.history import Entry, History, Message, fit_context, messages_of
+from voicestack.core.history import Entry, History, Message, fit_context, messages_of, tool_tokens_of
 from voicestack.core.ids import ItemId, SessionId, TurnId
 from voicestack.core.offers import Offer, offer_of
 from voicestack.core.settings import ReplyOptions, SessionSettings
@@ -62,7 +62,7 @@ class Brief:
         request = LlmRequest(
             session=self._session,
             turn=turn,
-            messages=self._messages(instructions, entries, unfinished),
+            messages=self._messages(instructions, entries, unfinished, offer.toolbox),
             max_tokens=options.max_output_tokens or settings.max_output_tokens,
             draft=draft,
             toolbox=offer.toolbox,
@@ -74,8 +74,8 @@ class Brief:
 
     def prime(self, turn: TurnId, settings: SessionSettings, unfinished: str) -> LlmRequest:
         """What is known of the next request while the user still speaks."""
-        messages = self._messages(settings.instructions, tuple(self._history), unfinished)
         toolbox = self._offer(settings.toolbox).toolbox
+        messages = self._messages(settings.instructions, tuple(self._history), unfinished, toolbox)
         return LlmRequest(self._session, turn, messages, draft=True, toolbox=toolbox)
 
     def entries(self, options: ReplyOptions) -> tuple[Entry, ...]:
@@ -97,6 +97,7 @@ class Brief:
         return entry
 
     def _messages(
-        self, instructions: str, entries: tuple[Entry, ...], unfinished: str
+        self, instructions: str, entries: tuple[Entry, ...], unfinished: str, toolbox: Toolbox
     ) -> tuple[Message, ...]:
-        return fit_context(messages_of(entries, instructions, unfinished), self._context_tokens)
+        n_tokens = self._context_tokens - tool_tokens_of(toolbox.tools)
+        return fit_context(messages_of(entries, instructions, unfinished), n_tokens)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from voicestack.core.audio import EAR_RATE_HZ
 from voicestack.core.commands import (
     AddItem,
     CancelReply,
@@ -18,6 +19,7 @@ from voicestack.core.commands import (
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.history import Entry, History, Item, OutputItem, VerdictItem
 from voicestack.core.ids import ItemId
+from voicestack.core.images import MAX_IMAGES_BYTES
 from voicestack.core.notes import (
     AudioCleared,
     Configured,
@@ -57,13 +59,16 @@ def obey(session: "Session", command: Command) -> None:
         case DeleteItem(item_id=item_id):
             entry_named(session.history, item_id, "item_delete_invalid_item_id")
             session.history.remove(item_id)
+            session.sounds.forget(item_id)
             session.tell(ItemDeleted(item_id))
         case RetrieveItem(item_id=item_id):
             code = "item_retrieve_invalid_item_id"
-            session.tell(ItemRetrieved(entry_named(session.history, item_id, code)))
+            entry = entry_named(session.history, item_id, code)
+            session.tell(ItemRetrieved(entry, session.sounds.of(item_id)))
         case TruncateItem():
             _truncate(session, command)
         case CreateReply(options=options):
+            session.quota.require()
             if options.aside or not (session.dictations.delay(command) or session.served.delay(command)):
                 session.request_reply(options)
         case CancelReply(turn=turn):
@@ -101,6 +106,7 @@ def _add(session: "Session", command: AddItem) -> None:
             code="invalid_value",
             param="item.approval_request_id",
         )
+    _check_room(session.history, command.item)
     try:
         previous = session.history.add(command.item, command.after)
     except KeyError:
@@ -111,8 +117,22 @@ def _add(session: "Session", command: AddItem) -> None:
     if isinstance(command.item, VerdictItem):
         session.served.decide(command.item)
     if command.sound is not None:
+        session.sounds.add(command.item.id, command.sound, EAR_RATE_HZ)
         session.dictations.start(command.item.id, command.sound)
     session.prime()
+
+
+def _check_room(history: History, added: Entry) -> None:
+    """Pictures are kept as long as their items are, so there is an end to them."""
+    if not isinstance(added, Item) or not added.images:
+        return
+    shown = [image for one in (*history, added) if isinstance(one, Item) for image in one.images]
+    if sum(len(image.data_uri) for image in shown) > MAX_IMAGES_BYTES:
+        raise PeerProtocolError(
+            f"The images of a conversation can have {MAX_IMAGES_BYTES} bytes in base64; delete items first.",
+            code="string_above_max_length",
+            param="item.content",
+        )
 
 
 def _truncate(session: "Session", command: TruncateItem) -> None:
@@ -127,6 +147,7 @@ def _truncate(session: "Session", command: TruncateItem) -> None:
             param="audio_end_ms",
         )
     session.history.cut(item.id, min(command.audio_end_ms, spoken_ms))
+    session.sounds.cut(item.id, min(command.audio_end_ms, spoken_ms))
     session.tell(ItemTruncated(item.id, command.audio_end_ms))
 
 

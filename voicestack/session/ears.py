@@ -5,6 +5,7 @@ and the three ways in which it ends (silence, the peer's commit, audio that stop
 """
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,7 @@ from typing import Protocol
 from voicestack.aio.clock import Clock, Timer
 from voicestack.aio.prefetch import Channel, Full
 from voicestack.aio.scope import Scope
-from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, ms_to_samples, samples_to_ms
+from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, ms_to_samples, samples_to_ms
 from voicestack.core.errors import StageError, StageUnavailable
 from voicestack.core.ids import UtteranceId
 from voicestack.core.settings import ServerVad
@@ -55,8 +56,8 @@ class Listener(Protocol):
         """Something happened at media time `sample`; for `WordsHeard`, how many samples they took."""
         ...
 
-    def on_partial(self, utterance: UtteranceId, text: str) -> None:
-        """The utterance sounds like this so far."""
+    def on_partial(self, utterance: UtteranceId, text: str, sure: str) -> None:
+        """The utterance sounds like this so far; the beginning in `sure` will stay so."""
         ...
 
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
@@ -75,13 +76,23 @@ class _Utterance:
 
 
 class Ears:
-    """The listening half of a session. Call `hear` for every frame, in order."""
+    """The listening half of a session. Call `hear` for every frame, in order.
+
+    `keep` is given what belongs to an utterance, in pieces.
+    """
 
     def __init__(
-        self, vad: Vad, asr: Asr, clock: Clock, scope: Scope, listener: Listener, hearing: Hearing
+        self,
+        vad: Vad,
+        asr: Asr,
+        clock: Clock,
+        scope: Scope,
+        listener: Listener,
+        hearing: Hearing,
+        keep: Callable[[UtteranceId, Pcm], None],
     ) -> None:
         self._asr, self._clock, self._scope, self._listener = asr, clock, scope, listener
-        self._hearing = hearing
+        self._hearing, self._keep = hearing, keep
         self._detection: ServerVad | None = ServerVad()
         self._endpointer = Endpointer(self._rules(ServerVad()))
         self._vad = vad.open(scope.guarded(self._on_window))
@@ -215,6 +226,7 @@ class Ears:
         utterance.next_sample = frame.end_sample
         if skip:
             frame = AudioFrame(frame.pcm[skip:], frame.start_sample + skip, frame.arrived_ns)
+        self._keep(utterance.id, frame.pcm)
         self._put(utterance, frame)
 
     def _put(self, utterance: _Utterance, sound: AudioFrame | Pause) -> None:
@@ -232,7 +244,7 @@ class Ears:
                 async for transcript in transcripts:
                     text = transcript.text
                     if transcript.certainty is Certainty.PARTIAL:
-                        self._listener.on_partial(utterance.id, text)
+                        self._listener.on_partial(utterance.id, text, transcript.sure)
                     elif transcript.certainty is Certainty.SETTLED:
                         settled = WordsSettled(self._clock.now_ns(), utterance.id, text)
                         self._listener.on_speech(settled, utterance.next_sample)

@@ -5,6 +5,8 @@ from voicestack.core.commands import MarkHeard
 from voicestack.core.ids import TurnId
 from voicestack.core.marks import Mark, TurnMarks
 from voicestack.ports import Observer
+from voicestack.session.ears import SpeechEvent
+from voicestack.turn.events import SpeechEnded, SpeechPaused, WordsHeard
 
 CLOSED = 16
 """Turns that are over and may still be said to have been heard: of a short answer the word comes late."""
@@ -36,6 +38,17 @@ class Ledger:
         """Write one of the user's marks; a later one replaces an earlier one (the user went on)."""
         assert mark in USER_MARKS
         self._user[mark] = at_ns
+
+    def note(self, event: SpeechEvent) -> None:
+        """Write the user's marks that come with the event."""
+        match event:
+            case SpeechPaused(speech_end_ns=end_ns):
+                self.hear(Mark.SPEECH_END, end_ns)
+            case SpeechEnded(at_ns=now_ns, speech_end_ns=end_ns):
+                self.hear(Mark.SPEECH_END, end_ns)
+                self.hear(Mark.ENDPOINT, now_ns)
+            case WordsHeard(at_ns=now_ns):
+                self.hear(Mark.ASR_FINAL, now_ns)
 
     def begin(self, turn: TurnId, *, draft: bool) -> None:
         """A reply begins."""

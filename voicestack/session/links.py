@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
@@ -22,11 +22,18 @@ class Link:
         source: Which.
         servers: Reaches it; None when this process reaches none.
         scope: Owns the task.
+        on_change: Called when the server says that its tools have changed.
     """
 
-    def __init__(self, source: ToolSource, servers: ToolServers | None, scope: Scope) -> None:
+    def __init__(
+        self,
+        source: ToolSource,
+        servers: ToolServers | None,
+        scope: Scope,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.source = source
-        self._servers, self._scope = servers, scope
+        self._servers, self._scope, self._on_change = servers, scope, on_change
         self._n_users = 0
         self._held: asyncio.Future[ToolServer | StageError] | None = None
         self._over = asyncio.Event()
@@ -75,8 +82,9 @@ class Link:
         self, servers: ToolServers, held: "asyncio.Future[ToolServer | StageError]", over: asyncio.Event
     ) -> None:
         try:
-            async with servers.connect(self.source) as server:
+            async with servers.connect(self.source) as server, Scope() as within:
                 held.set_result(server)
+                within.start(self._watch(server), name=f"watch-{self.source.label}")
                 await over.wait()
         except StageError as error:
             if held.done():
@@ -85,3 +93,11 @@ class Link:
                 held.set_result(error)
         if self._held is held:  # nobody shall be given what is gone
             self._held = None
+
+    async def _watch(self, server: ToolServer) -> None:
+        try:
+            async with aclosing(server.changes()) as changes:
+                async for _ in changes:
+                    self._on_change()
+        except StageError as error:  # whoever uses it next will see whether it is gone
+            log.info("changes of the tools of '%s' will not be noticed: %s", self.source.label, error)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from voicestack.core.audio import EAR_RATE_HZ, SpokenFrame, samples_to_ms
+from voicestack.core.audio import EAR_RATE_HZ, Pcm, SpokenFrame, ms_to_samples, samples_to_ms
 from voicestack.core.errors import StageError
 from voicestack.core.history import CallItem, History, Item, ItemStatus
 from voicestack.core.ids import ItemId, UtteranceId
@@ -27,8 +27,13 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.core.served import RemoteCall
+from voicestack.core.standing import Standing
+from voicestack.core.sure import SureWords
 from voicestack.core.tools import CallDelta, ToolCall
+from voicestack.session.ears import SpeechEvent
 from voicestack.session.mouth import LiveReply
+from voicestack.session.sounds import Sounds
+from voicestack.turn.events import SpeechEnded, SpeechStarted, WordsHeard
 
 
 class Minutes:
@@ -40,6 +45,8 @@ class Minutes:
         new_id: Names items.
         tts_rate_hz: Sample rate of the agent's audio.
         aside: The history is not the conversation's.
+        standings: What is left of the limits in force.
+        sounds: Keeps what the items sounded like.
     """
 
     def __init__(
@@ -50,12 +57,25 @@ class Minutes:
         tts_rate_hz: int,
         *,
         aside: bool = False,
+        standings: Callable[[], tuple[Standing, ...]] = tuple,
+        sounds: Sounds | None = None,
     ) -> None:
         self._history, self._tell, self._new_id = history, tell, new_id
         self._tts_rate_hz = tts_rate_hz
-        self._aside = aside
+        self._aside, self._standings, self._sounds = aside, standings, sounds or Sounds(0)
         self._items: dict[UtteranceId, ItemId] = {}
+        self._sure: dict[UtteranceId, SureWords] = {}
         self._detected: set[UtteranceId] = set()
+
+    def note(self, event: SpeechEvent, sample: int) -> None:
+        """Write down what was heard at media time `sample`; see `Listener.on_speech`."""
+        match event:
+            case SpeechStarted(utterance=utterance):
+                self.user_started(utterance, sample)
+            case SpeechEnded(utterance=utterance):
+                self.user_stopped(utterance, sample)
+            case WordsHeard(utterance=utterance, text=text):
+                self.user_said(utterance, text, sample)
 
     def user_started(self, utterance: UtteranceId, start_sample: int) -> None:
         """The user began to speak, as the detector heard it."""
@@ -65,6 +85,7 @@ class Minutes:
     def user_stopped(self, utterance: UtteranceId, end_sample: int) -> None:
         """The utterance is over: it becomes an item whose words are still to come."""
         item = Item(self._item_of(utterance), "user", None, spoken=True)
+        self._sounds.rename(utterance, item.id)
         if utterance in self._detected:
             self._detected.remove(utterance)
             self._tell(UserStopped(item.id, samples_to_ms(end_sample, EAR_RATE_HZ)))
@@ -72,9 +93,14 @@ class Minutes:
         self._tell(AudioCommitted(item.id, previous))
         self._tell(ItemAdded(item, previous))
 
-    def user_hearing(self, utterance: UtteranceId, text: str) -> None:
-        """What it sounds like so far."""
-        self._tell(UserHearing(self._item_of(utterance), text))
+    def user_sounds(self, utterance: UtteranceId, pcm: Pcm) -> None:
+        """More of the utterance, int16 mono at EAR_RATE_HZ."""
+        self._sounds.add(utterance, pcm, EAR_RATE_HZ)
+
+    def user_hearing(self, utterance: UtteranceId, text: str, sure: str) -> None:
+        """What it sounds like so far, and which of these words will stay."""
+        sure = self._sure.setdefault(utterance, SureWords()).hear(sure)
+        self._tell(UserHearing(self._item_of(utterance), text, sure))
 
     def user_unheard(self, utterance: UtteranceId, error: StageError) -> None:
         """It will have no words."""
@@ -83,12 +109,14 @@ class Minutes:
     def user_said(self, utterance: UtteranceId, text: str, n_samples: int) -> None:
         """The final words of the utterance, of which `n_samples` were transcribed."""
         item_id = self._items.pop(utterance)
+        text = self._sure.pop(utterance, SureWords()).end(text)
         if item_id in self._history:
             self._history.say(item_id, text)
         self._tell(UserSaid(item_id, text, samples_to_ms(n_samples, EAR_RATE_HZ)))
 
-    def user_silent(self, start_sample: int, end_sample: int) -> None:
-        """The user said nothing: an item without words."""
+    def user_silent(self, idle_ns: int, end_sample: int) -> None:
+        """The user has said nothing for so long: an item without words."""
+        start_sample = max(0, end_sample - ms_to_samples(idle_ns / 1e6, EAR_RATE_HZ))
         item = Item(ItemId(self._new_id("item")), "user", "", spoken=True)
         start_ms, end_ms = (samples_to_ms(n, EAR_RATE_HZ) for n in (start_sample, end_sample))
         self._tell(UserSilent(item.id, start_ms, end_ms))
@@ -149,7 +177,10 @@ class Minutes:
         """A frame left for the peer."""
         speech = self._history.speech(live.item_id)
         speech.append(frame.text, len(frame.pcm) * 1000 / self._tts_rate_hz)
-        if frame.text and live.item_id in self._history:
+        if live.item_id not in self._history:
+            return
+        self._sounds.add(live.item_id, frame.pcm, self._tts_rate_hz)
+        if frame.text:
             self._history.say(live.item_id, "".join(speech.texts).strip(), status="in_progress")
 
     def agent_stopped(self, live: LiveReply, heard_ms: float, reason: ReplyReason) -> None:
@@ -157,6 +188,7 @@ class Minutes:
         is_cut = live.modality == "audio" and live.item_id in self._history
         if is_cut:
             self._history.cut(live.item_id, heard_ms)
+            self._sounds.cut(live.item_id, heard_ms)
         self._end(live, "cancelled", reason, heard_ms if is_cut else None)
 
     def agent_said(self, live: LiveReply) -> None:
@@ -190,7 +222,8 @@ class Minutes:
             output_tokens=usage.output_tokens or live.outcome.n_deltas,
             output_audio_ms=round(self._history.spoken_ms(live.item_id) or 0.0),
         )
-        self._tell(ReplyEnded(live.turn, item, status, reason, live.error, usage, heard_ms))
+        standings = self._standings()
+        self._tell(ReplyEnded(live.turn, item, status, reason, live.error, usage, heard_ms, standings))
 
     def _item_of(self, utterance: UtteranceId) -> ItemId:
         if utterance not in self._items:

@@ -9,13 +9,13 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import SpokenFrame
 from voicestack.core.errors import StageError
-from voicestack.core.history import CallItem
+from voicestack.core.history import CallItem, context_tokens_of
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import Mark
 from voicestack.core.offers import Served
 from voicestack.core.settings import Modality
 from voicestack.core.tools import CallDelta
-from voicestack.ports import Llm, LlmRequest, SpeechRequest, Tts
+from voicestack.ports import Llm, LlmRequest, Meter, SpeechRequest, Tts
 from voicestack.session.playout import Playout
 from voicestack.session.reply import Line, Outcome, speak_phrase, speak_reply, write_reply
 
@@ -92,6 +92,7 @@ class Mouth:
         lead_ms: See `Playout`.
         queue_ms: See `Playout`.
         on_sent: See `Playout`.
+        meter: Counts the replies that may be heard, and what they cost.
     """
 
     def __init__(  # noqa: PLR0913 (it is wired in one place)
@@ -106,8 +107,9 @@ class Mouth:
         lead_ms: float,
         queue_ms: float,
         on_sent: Callable[[int], None],
+        meter: Meter,
     ) -> None:
-        self._scope, self._speaker = scope, speaker
+        self._scope, self._speaker, self._meter = scope, speaker, meter
         self._playout = Playout(
             clock, self._send, rate_hz=tts.rate_hz, lead_ms=lead_ms, queue_ms=queue_ms, on_sent=on_sent
         )
@@ -127,6 +129,8 @@ class Mouth:
 
     def open(self, live: LiveReply) -> None:
         """The reply may be heard."""
+        if not live.committed:
+            self._meter.begin()
         live.committed = True
         self._playout.open_gate(live.turn)
 
@@ -148,6 +152,7 @@ class Mouth:
             How much of the reply the peer has played, in milliseconds, by its pace.
         """
         heard_ms = self._playout.flush()
+        self._pay(live)
         if live.task is not None:
             live.task.cancel()
         self.live = None
@@ -179,8 +184,17 @@ class Mouth:
         self._said(live)
 
     def _said(self, live: LiveReply) -> None:
+        self._pay(live)
         self.live = None
         self._speaker.on_said(live)
+
+    def _pay(self, live: LiveReply) -> None:
+        """Charge what it has cost; where the engine has not said so, because it was stopped, an estimate."""
+        if not live.committed:
+            return
+        usage, outcome = live.outcome.usage, live.outcome
+        n_read = usage.input_tokens or context_tokens_of(live.request.messages)
+        self._meter.spend(n_read + (usage.output_tokens or outcome.n_deltas))
 
     def _on_call(self, turn: TurnId, delta: CallDelta | None) -> None:
         live = self.live

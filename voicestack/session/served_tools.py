@@ -4,9 +4,11 @@ A call runs beside the conversation: no reply and no turn waits for it. What it 
 and so in front of the LLM, from then on.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from voicestack.core.commands import CreateReply
@@ -28,6 +30,12 @@ log = logging.getLogger(__name__)
 
 MAX_SERVERS = 16
 """In one session. Each is a connection that stays open."""
+
+CHANGE_DELAY_S = 1.0
+"""From the news that tools have changed to the question which: servers change several at a time."""
+
+MAX_CHANGES = 50
+"""Of lists in one session. Each is an item of the conversation, and a server must not fill it."""
 
 NOT_ALLOWED = "The user did not allow this call."
 
@@ -56,6 +64,8 @@ class _Lists:
 
     tools: dict[Place, tuple[ServedTool, ...]] = field(default_factory=dict)
     asked: set[Place] = field(default_factory=set)
+    stale: set[Place] = field(default_factory=set)
+    n_changes: int = 0
 
 
 class ServedTools:
@@ -131,7 +141,9 @@ class ServedTools:
                 if len(self._links) >= MAX_SERVERS:
                     self._complain(source, f"a session has at most {MAX_SERVERS}")
                     continue
-                link = self._links[place] = Link(source, self._session.tool_servers, self._session.scope)
+                link = self._links[place] = Link(
+                    source, self._session.tool_servers, self._session.scope, partial(self._changed, place)
+                )
             self._lists.asked.add(place)
             item = ListingItem(ItemId(self._session.new_id("mcpl")), source.label, status="in_progress")
             previous = self._session.history.add(item)
@@ -162,9 +174,44 @@ class ServedTools:
             self._waiting = None
             self._obey(wish)
 
+    def _changed(self, place: Place) -> None:
+        """The server says that its tools have changed. It is asked a moment later, once for many changes."""
+        lists = self._lists
+        if place in lists.stale or place not in self._links or lists.n_changes >= MAX_CHANGES:
+            return
+        lists.stale.add(place)
+        self._session.scope.start(self._refresh(self._links[place]), name="tools-changed")
+
+    async def _refresh(self, link: Link) -> None:
+        source = link.source
+        await asyncio.sleep(CHANGE_DELAY_S)
+        self._lists.stale.discard(source.place)
+        try:
+            async with link.server() as server:
+                tools = await server.tools()
+        except StageError as error:
+            log.warning("the new tools of '%s' are not known: %s", source.label, error)
+            return
+        if self._links.get(source.place) is not link or tools == self._lists.tools.get(source.place):
+            return
+        self._lists.n_changes += 1
+        self._lists.tools[source.place] = tools
+        item = ListingItem(ItemId(self._session.new_id("mcpl")), source.label, status="in_progress")
+        previous = self._session.history.add(item)
+        self._session.tell(ToolsAsked(item, previous))
+        item = replace(item, tools=tuple(filter(source.allowed.has, tools)), status="completed")
+        self._session.history.write(item)
+        self._session.tell(ToolsListed(item, previous, failed=False))
+        self._session.prime()
+
     def _complain(self, source: ToolSource, reason: str) -> None:
         message = f"The tools of the server '{source.label}' cannot be used: {reason}."
         self._session.tell(Problem(PeerProtocolError(message, code="mcp_server_unavailable")))
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a call is being made, or waits for the peer's approval."""
+        return any(batch.n_open for batch in self._batches.values())
 
     # --- calls ----------------------------------------------------------------------------------------
 

@@ -10,16 +10,16 @@ from dataclasses import replace
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
-from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, SpokenFrame, ms_to_samples
+from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.errors import PeerProtocolError, StageError
 from voicestack.core.history import History, Item
 from voicestack.core.ids import ItemId, SessionId, TurnId, UtteranceId
 from voicestack.core.marks import Mark
-from voicestack.core.notes import Note, Problem, TurnMeasured
+from voicestack.core.notes import Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import CallDelta
-from voicestack.ports import Observer, TransportSession
+from voicestack.ports import Meter, Observer, TransportSession
 from voicestack.session.alarm import Alarm
 from voicestack.session.asides import Asides
 from voicestack.session.brief import Brief
@@ -30,11 +30,12 @@ from voicestack.session.ledger import Ledger
 from voicestack.session.minutes import Minutes
 from voicestack.session.mouth import LiveReply, Mouth
 from voicestack.session.primer import Primer
+from voicestack.session.quota import UNMETERED, Quota
 from voicestack.session.recorder import Recorder
 from voicestack.session.served_tools import ServedTools
+from voicestack.session.sounds import Sounds
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.turn import actions, events
-from voicestack.turn.events import StopReason
 from voicestack.turn.machine import step
 from voicestack.turn.state import Progress, State
 
@@ -56,6 +57,7 @@ class Session:
         observer: Observer,
         recorder: Recorder | None = None,
         new_id: Callable[[str], str],
+        meter: Meter = UNMETERED,
     ) -> None:
         self.id = session_id
         self.history = History()
@@ -64,6 +66,7 @@ class Session:
         self.scope = Scope()
         clock = self.scope.clock(clock)
         self._transport, self._engines, self._tuning = transport, engines, tuning
+        self.tell = transport.tell
         self._clock, self._observer, self._recorder = clock, observer, recorder
         self._state = State()
         self._policy = tuning.policy
@@ -78,15 +81,25 @@ class Session:
             lead_ms=tuning.lead_ms,
             queue_ms=tuning.queue_ms,
             on_sent=observer.playout_sent,
+            meter=meter,
         )
         self.tool_servers = engines.tool_servers
         go_on = self._go_on if tuning.continue_replies else None
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
         self._brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
-        self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing)
-        self._minutes = Minutes(self.history, self.tell, new_id, engines.tts.rate_hz)
-        self._asides = Asides(engines, tuning, clock, self.scope, transport, new_id)
+        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        self._minutes = Minutes(
+            self.history,
+            self.tell,
+            new_id,
+            engines.tts.rate_hz,
+            standings=meter.standings,
+            sounds=self.sounds,
+        )
+        keep = self._minutes.user_sounds
+        self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing, keep)
+        self._asides = Asides(engines, tuning, clock, self.scope, transport, new_id, meter)
         self.dictations = Dictations(engines.asr, clock, self.scope, self.history, self.tell, self._receive)
         self._next_options = ReplyOptions()
         self._alarm = Alarm(clock, self._on_alarm)
@@ -119,8 +132,6 @@ class Session:
         """Go on with these settings."""
         self.settings = settings
         self._policy = self._tuning.policy.detecting(settings.turn_detection)
-        if self._recorder is not None:
-            self._recorder.policy(self._policy)
         self.ears.configure(settings.turn_detection)
         self.served.configure(settings.toolbox)
         self.prime()
@@ -143,23 +154,13 @@ class Session:
 
     def on_speech(self, event: SpeechEvent, sample: int) -> None:
         """Called by the ears: write it down, then decide."""
-        match event:
-            case events.SpeechStarted(utterance=utterance):
-                self._minutes.user_started(utterance, sample)
-            case events.SpeechPaused(speech_end_ns=end_ns):
-                self.ledger.hear(Mark.SPEECH_END, end_ns)
-            case events.SpeechEnded(at_ns=now_ns, utterance=utterance, speech_end_ns=end_ns):
-                self.ledger.hear(Mark.SPEECH_END, end_ns)
-                self.ledger.hear(Mark.ENDPOINT, now_ns)
-                self._minutes.user_stopped(utterance, sample)
-            case events.WordsHeard(at_ns=now_ns, utterance=utterance, text=text):
-                self.ledger.hear(Mark.ASR_FINAL, now_ns)
-                self._minutes.user_said(utterance, text, sample)
+        self.ledger.note(event)
+        self._minutes.note(event, sample)
         self._feed(event)
 
-    def on_partial(self, utterance: UtteranceId, text: str) -> None:
+    def on_partial(self, utterance: UtteranceId, text: str, sure: str) -> None:
         """Called by the ears: words that may still change; enough to warm the LLM with."""
-        self._minutes.user_hearing(utterance, text)
+        self._minutes.user_hearing(utterance, text, sure)
         self.prime(text)
 
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
@@ -205,20 +206,20 @@ class Session:
             )
         self._feed(events.ReplyCancelled(self._clock.now_ns()))
 
-    def tell(self, note: Note) -> None:
-        """Say something to the peer."""
-        self._transport.tell(note)
-
     # --- decide and act -------------------------------------------------------------------------------
 
     def _feed(self, event: events.Event) -> None:
         """Decide and act, with no await in between."""
-        self._state, decided = step(self._state, event, self._policy)
+        busy = self.served.is_at_work or self.history.awaits_output()
+        policy = self.quota.restrain(self._policy, busy=busy)
+        self._state, decided = step(self._state, event, policy)
         for action in decided:
             self._act(action)
         self._alarm.set(self._state.wake_at_ns)
         if self._recorder is not None:  # last: a slow disk must not delay a flush
+            self._recorder.policy(policy)
             self._recorder.step(event, decided)
+        self.quota.explain(event, self._state, self._policy, policy)
 
     def _act(self, action: actions.Action) -> None:
         match action:
@@ -266,12 +267,11 @@ class Session:
 
     def _note_silence(self) -> None:
         """The user has been asked, by a silence, and says nothing: the reply that follows is about that."""
-        n_idle = ms_to_samples((self._policy.idle_ns or 0) / 1e6, EAR_RATE_HZ)
-        self._minutes.user_silent(max(0, self.ears.n_samples - n_idle), self.ears.n_samples)
+        self._minutes.user_silent(self._policy.idle_ns or 0, self.ears.n_samples)
         prompt = Item(ItemId(""), "user", self._tuning.idle_prompt)
         self._next_options = ReplyOptions(entries=(*self.history, prompt))
 
-    def _stop(self, live: LiveReply, reason: StopReason) -> None:
+    def _stop(self, live: LiveReply, reason: events.StopReason) -> None:
         """Silence first, then clean up."""
         decided_ns = self._clock.now_ns()
         heard_ms = self._mouth.stop(live)
@@ -296,7 +296,8 @@ class Session:
         self._feed(events.Tick(self._clock.now_ns()))
 
     def _go_on(self) -> None:
-        self._feed(events.ReplyRequested(self._clock.now_ns()))
+        if self.quota.allows():
+            self._feed(events.ReplyRequested(self._clock.now_ns()))
 
     # --- how the reply goes ---------------------------------------------------------------------------
 

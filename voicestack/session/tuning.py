@@ -31,6 +31,7 @@ class Tuning:
         prime: Compute the prompt's KV while the user speaks.
         apology: Said when a reply cannot be finished.
         continue_replies: The agent answers by itself after the calls of a reply that nobody asked for.
+        keep_audio_s: What items sounded like is kept to be retrieved, so much of it, the newest. 0 is none.
         idle_prompt: What the LLM is told, as if the user had said it, when the user says nothing.
     """
 
@@ -42,4 +43,5 @@ class Tuning:
     prime: bool = True
     apology: str = "Sorry, I lost my train of thought. Could you say that again?"
     continue_replies: bool = False
+    keep_audio_s: float = 0
     idle_prompt: str = "(I have said nothing for a while. Ask me, in a few words, whether I am still there.)"

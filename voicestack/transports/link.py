@@ -15,12 +15,16 @@ PLAY_RATE_HZ = 24_000
 class Link(Protocol):
     """One peer connection (`RtcLink`). It calls back from the event loop, never from within a call to it."""
 
-    client: str
     on_open: Callable[[], None]
     on_message: Callable[[str | bytes], None]
     on_audio: Callable[[Pcm, int], None]
     on_closed: Callable[[str], None]
     on_sent: Callable[[int], None]
+
+    @property
+    def client(self) -> str:
+        """The peer's address, for logs; empty before there is one."""
+        ...
 
     @property
     def figures(self) -> "LinkFigures":

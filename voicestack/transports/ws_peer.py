@@ -193,13 +193,14 @@ class WebSocketPeer(AsyncioProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        n_unread = transport.get_write_buffer_size()  # before: one event may be larger than the limit
         for data in self._wire.data_to_send():
             if data:
                 transport.write(data)
             else:  # the sans-I/O core asks for the end of the stream
                 transport.close()
                 return
-        if transport.get_write_buffer_size() > self._max_unsent_bytes:
+        if n_unread > self._max_unsent_bytes:
             log.info("%s does not read: cut off", self.client)
             transport.abort()
 

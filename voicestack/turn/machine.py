@@ -125,6 +125,8 @@ def _wake(s: State, now_ns: int, policy: Policy) -> Step:
     if s.idle_at_ns is not None and now_ns >= s.idle_at_ns:
         if policy.idle_ns is None:  # the peer has changed its mind meanwhile
             return replace(s, idle_at_ns=None), ()
+        if policy.busy:
+            return replace(s, idle_at_ns=now_ns + policy.idle_ns), ()
         turn = TurnId(s.turn + 1)
         return _begun(s, Reply(turn, Progress.THINKING, "")), (NoteSilence(), StartReply(turn, ""))
     return s, ()

@@ -19,6 +19,7 @@ class Policy:
         words_deadline_ns: Longest wait for the final words of an utterance that has ended.
         idle_ns: Silence after a reply in which the user is expected to speak; then the agent speaks again.
             None waits for ever.
+        busy: A tool is at work for the user, who has every reason to say nothing.
     """
 
     create_reply: bool = True
@@ -28,6 +29,7 @@ class Policy:
     max_retries: int = 1
     words_deadline_ns: int = 3_000_000_000
     idle_ns: int | None = None
+    busy: bool = False
 
     def detecting(self, detection: ServerVad | None) -> "Policy":
         """This policy with what the peer's turn detection says; None is a peer who takes turns by hand."""

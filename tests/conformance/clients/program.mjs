@@ -7,7 +7,7 @@ const CHUNK_MS = 20;
 const CHUNK_BYTES = CHUNK_MS * 48; // 24 kHz, 16 bit, mono
 const SCENARIO_LIMIT_MS = 30_000;
 
-export const [URL_HERE, SPEECH] = process.argv.slice(2);
+export const [URL_HERE, SPEECH, ...ONLY] = process.argv.slice(2);
 export const BRIEF = "You are a friendly assistant on the telephone. Answer every question in one short sentence.";
 export const TALKATIVE = "You are a friendly assistant on the telephone. Answer every question with a long story.";
 
@@ -73,9 +73,10 @@ export class Changes {
   }
 }
 
-/** Run each scenario, and print one line of JSON about it. */
+/** Run each scenario, or those that are named, and print one line of JSON about it. */
 export async function run(scenarios) {
   for (const [scenario, play] of Object.entries(scenarios)) {
+    if (ONLY.length && !ONLY.includes(scenario)) continue;
     const line = { scenario };
     const began = performance.now();
     const limit = new AbortController();

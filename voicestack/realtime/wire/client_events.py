@@ -123,13 +123,21 @@ class NewAudio(TypedDict):
     transcript: NotRequired[str]
 
 
+class NewImage(TypedDict):
+    """A picture of the user's, where the server's language model takes them: PNG or JPEG, at most 5 MiB."""
+
+    type: Literal["input_image"]
+    image_url: str
+    detail: NotRequired[Literal["auto", "low", "high"]]
+
+
 class NewMessage(TypedDict):
     """Something that was said."""
 
     type: Literal["message"]
     id: NotRequired[str]
     role: Literal["system", "developer", "user", "assistant"]
-    content: list[NewText | NewAudio | OutputText]
+    content: list[NewText | NewAudio | NewImage | OutputText]
 
 
 class NewCall(TypedDict):

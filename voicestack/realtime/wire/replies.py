@@ -17,10 +17,21 @@ class InputText(TypedDict):
 
 
 class InputAudio(TypedDict):
-    """Speech. `transcript` is null while the words are not known, or not to be shown."""
+    """Speech. `transcript` is null while the words are not known, or not to be shown.
+
+    `audio`, base64 in the session's input format, comes with a retrieved item, if the server keeps any.
+    """
 
     type: Literal["input_audio"]
     transcript: str | None
+    audio: NotRequired[str]
+
+
+class InputImage(TypedDict):
+    """A picture that the user shows. What is in it is not sent back."""
+
+    type: Literal["input_image"]
+    detail: Literal["auto", "low", "high"]
 
 
 class OutputText(TypedDict):
@@ -31,10 +42,14 @@ class OutputText(TypedDict):
 
 
 class OutputAudio(TypedDict):
-    """Spoken words of the agent's, as far as they were heard."""
+    """Spoken words of the agent's, as far as they were heard.
+
+    `audio`, base64 in the session's output format, as `transcript`, if the server keeps any: retrieved only.
+    """
 
     type: Literal["output_audio"]
     transcript: str
+    audio: NotRequired[str]
 
 
 class Message(TypedDict):
@@ -45,7 +60,7 @@ class Message(TypedDict):
     type: Literal["message"]
     status: ItemStatus
     role: Literal["system", "user", "assistant"]
-    content: list[InputText | InputAudio | OutputText | OutputAudio]
+    content: list[InputText | InputAudio | InputImage | OutputText | OutputAudio]
 
 
 class FunctionCall(TypedDict):
