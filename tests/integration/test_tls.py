@@ -62,8 +62,8 @@ def test_a_certificate_in_files(tmp_path: Path, cert: Path) -> None:
     async def script(port: int) -> None:
         trusted = ssl.create_default_context(cafile=str(cert))
         async with httpx.AsyncClient(verify=trusted, trust_env=False) as client:
-            page = (await client.get(f"https://localhost:{port}/")).text
-            assert f"wss://localhost:{port}/v1/realtime" in page
+            page = await client.get(f"https://localhost:{port}/")
+            assert f"wss://localhost:{port}" in page.headers["content-security-policy"]
 
     with_server(script, sets=keyed(tmp_path / "keys.json", *files))
 
