@@ -7,9 +7,11 @@ import { connectWebRtc, hangUp, NoWebRtc } from "./webrtc";
 
 export type Way = "auto" | "webrtc" | "websocket";
 
+const BLOCKED_MS = 5 * 60_000; // so long WebRTC is not tried again where it did not get through
+
 /** Opens connections for one page. WebRTC first, unless it is known not to work from here. */
 export class Dialer {
-  private isBlocked = false;
+  private blockedUntilMs = 0;
   private ice: { servers: RTCIceServer[]; untilMs: number } | null = null;
 
   constructor(
@@ -34,7 +36,7 @@ export class Dialer {
         } catch (error) {
           if (!(error instanceof NoWebRtc)) throw error;
           if (this.way === "webrtc") throw new Trouble("unreachable", `WebRTC: ${error.message}`);
-          this.isBlocked = true;
+          this.blockedUntilMs = Date.now() + BLOCKED_MS;
         }
       }
       if (resume) return "call-gone"; // its events go on, but nobody can take its voice over
@@ -52,7 +54,7 @@ export class Dialer {
   }
 
   private get wantsWebRtc(): boolean {
-    return "RTCPeerConnection" in globalThis && (this.way === "webrtc" || (this.way === "auto" && !this.isBlocked));
+    return "RTCPeerConnection" in globalThis && (this.way === "webrtc" || (this.way === "auto" && Date.now() >= this.blockedUntilMs));
   }
 
   private async iceServers(secret: string): Promise<RTCIceServer[]> {

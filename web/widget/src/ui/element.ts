@@ -12,7 +12,7 @@ import type { LinkEvents } from "../links/link";
 import { Keeping } from "./keeping";
 import { ATTRIBUTES, isOn, trimmed, type VoiceOptions } from "./options";
 import { CSS } from "./styles";
-import { ENGLISH, type Strings } from "./strings";
+import { ENGLISH, wordsOf, type Strings } from "./strings";
 import { View } from "./view";
 
 const ASKING_MS = 500; // an answer that was given before comes sooner
@@ -31,6 +31,7 @@ export class VoicestackWidget extends HTMLElement {
   private sound: PageSound | null = null;
   private dialer: Dialer | null = null;
   private tools: [string, ToolSchema, ToolFunction][] = [];
+  private strings: Strings = ENGLISH;
   private chosen = { microphone: "", speaker: "" };
   private hasMicrophone = false;
   private isHeld = false;
@@ -146,7 +147,11 @@ export class VoicestackWidget extends HTMLElement {
   }
 
   private build(): void {
-    const strings: Strings = { ...ENGLISH, ...this.options.strings };
+    const later = () => this.isConnected && !this.talk?.isLive && this.build();
+    const strings = (this.strings = {
+      ...wordsOf(this.getAttribute("lang") ?? "", later),
+      ...this.options.strings,
+    });
     const { server } = this;
     const tokenUrl = new URL(this.getAttribute("token-url") ?? `${server}/v1/realtime/client_secrets`, document.baseURI).href;
     const secrets = new Secrets(() => (this.options.getToken ?? secretFrom(tokenUrl))());
@@ -238,10 +243,6 @@ export class VoicestackWidget extends HTMLElement {
     this.watch(stream);
     if (this.chosen.speaker) await sound.useSpeaker(this.chosen.speaker).catch(() => {});
     this.view?.meters.start(() => sound.levels());
-  }
-
-  private get strings(): Strings {
-    return { ...ENGLISH, ...this.options.strings };
   }
 
   /** The visitor has changed her mind in the browser's settings. */

@@ -62,7 +62,7 @@ export const ENGLISH: Strings = {
     listening: "Listening",
     thinking: "Thinking…",
     speaking: "Speaking",
-    reconnecting: "Connection lost. Reconnecting…",
+    reconnecting: "Reconnecting…",
     ended: "Call ended",
     error: "Not connected",
   },
@@ -138,4 +138,25 @@ export const ENGLISH: Strings = {
 
 export function filled(text: string, values: { [name: string]: string | number }): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+}
+
+const OTHERS: { [language: string]: () => Promise<{ WORDS: Strings }> } = {
+  de: () => import("./words/de"),
+  fr: () => import("./words/fr"),
+};
+const loaded: { [language: string]: Strings } = {};
+
+/** The words of a language (BCP 47), English until they are here; `onLoad` is called when that is later. */
+export function wordsOf(language: string, onLoad: () => void): Strings {
+  const name = language.toLowerCase().split("-")[0] ?? "";
+  const here = loaded[name];
+  if (here) return here;
+  OTHERS[name]?.().then(
+    ({ WORDS }) => {
+      loaded[name] = WORDS;
+      onLoad();
+    },
+    () => {}, // then English it is
+  );
+  return ENGLISH;
 }
