@@ -34,7 +34,7 @@ receptions = st.builds(
     highest=u32,
     jitter=u32,
     last_report=u32,
-    delay=u32,
+    held=u32,
 )
 senders = st.builds(
     SenderInfo, ssrc=u32, ntp=st.integers(0, 2**64 - 1), timestamp=u32, n_packets=u32, n_bytes=u32

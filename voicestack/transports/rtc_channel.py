@@ -75,11 +75,11 @@ class EventChannel:
         if self._sctp.state == "closed":
             self._end("the peer ended the data connection")
 
-    def send(self, frames: Sequence[bytes]) -> None:
-        """Send events as text, in order."""
+    def send(self, frames: Sequence[bytes]) -> bool:
+        """Send events as text, in order. False if the peer has left too many unread."""
         channel = self._channel
         if channel is None or channel.readyState != "open":
-            return
+            return True
         for frame in frames:
             if len(frame) > self.max_event_bytes:
                 self.n_dropped += 1
@@ -88,8 +88,7 @@ class EventChannel:
                 )
             else:
                 channel.send(frame.decode())
-        if channel.bufferedAmount > self._max_unsent_bytes:
-            self._end("the peer does not read its events")
+        return channel.bufferedAmount <= self._max_unsent_bytes
 
     def close(self) -> None:
         """End the association (ABORT)."""

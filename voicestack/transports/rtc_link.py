@@ -32,7 +32,8 @@ class RtcLink:
     """The server's end of one peer connection.
 
     `on_open` comes when events can be sent (or, for an offer without a data channel, audio); `on_audio` may
-    come before. `on_closed` comes once, whoever closes. The link lives in the scope and ends with it.
+    come before. `on_closed` comes once, whoever closes. From within a call to the link nothing is called back
+    but `on_sent`. The link lives in the scope and ends with it.
 
     Attributes:
         on_open: See above.
@@ -123,8 +124,8 @@ class RtcLink:
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send events (UTF-8 JSON) as text. Closes a peer that does not read them."""
-        if self._channel is not None and not self._is_closed:
-            self._channel.send(frames)
+        if self._channel is not None and not self._is_closed and not self._channel.send(frames):
+            self._end_later("the peer does not read its events")
 
     def play(self, pcm: Pcm) -> None:
         """Send audio that is due now: int16 mono at PLAY_RATE_HZ, any length. Nothing before `on_open`."""
@@ -142,8 +143,8 @@ class RtcLink:
             self._media.flush()
 
     def close(self, reason: str) -> None:
-        """Hang up: the peer is told, and everything is freed."""
-        self._end(reason)
+        """Hang up: the peer is told, and everything is freed. `on_closed` follows."""
+        self._end_later(reason)
 
     @property
     def figures(self) -> LinkFigures:
@@ -190,9 +191,19 @@ class RtcLink:
         self._media.on_audio = self._on_audio
         self._media.on_sent = self._on_sent
 
+    def _end_later(self, reason: str) -> None:
+        """Close now, and say so when the caller is done with what it is doing."""
+        if self._hang_up(reason):
+            self._clock.call_at(self._clock.now_ns(), lambda: self.on_closed(reason))
+
     def _end(self, reason: str) -> None:
+        if self._hang_up(reason):
+            self.on_closed(reason)
+
+    def _hang_up(self, reason: str) -> bool:
+        """Free what does not need waiting for. False if that was done before."""
         if self._is_closed:
-            return
+            return False
         self._is_closed = True
         if self._deadline is not None:
             self._deadline.cancel()
@@ -204,7 +215,7 @@ class RtcLink:
         if not self._ended.done():
             self._ended.set_result(None)
         log.info("%s: %s", self.client or "peer", reason)
-        self.on_closed(reason)
+        return True
 
     def _written(self, offer: Offer) -> str:
         path = self._paths.latest

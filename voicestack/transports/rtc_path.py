@@ -7,9 +7,11 @@ at once instead of through a queue and a task.
 
 import asyncio
 import ipaddress
+import logging
 import random
 import secrets
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -24,6 +26,8 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.transports.rtc_settings import IceServer, RtcSettings
 
+log = logging.getLogger(__name__)
+
 CONSENT_INTERVAL_S = 2.5
 """Half of RFC 7675's 5 s, as libwebrtc does, so that a loss is noticed within `consent_timeout_ms`."""
 CONSENT_REPEATS = 2
@@ -34,6 +38,12 @@ CLOSE_LIMIT_S = 2.0
 
 PORT_TRIES = 20
 """Random ports of the range that are tried for one address."""
+
+LAST_OF_STUN = 3
+"""STUN begins with 0..3, DTLS with 20..63, SRTP with 128..191 (RFC 7983)."""
+
+LOOPBACK = "127.0.0.1"
+"""Announced on a machine that has no other address."""
 
 COMPONENT = 1
 """RTP and RTCP on one port, so there is only one."""
@@ -56,8 +66,8 @@ class RtcPath(Connection):
     """One ICE generation: its own ufrag, password and sockets. A restart makes another.
 
     Subclasses aioice's Connection to replace three of its methods, all without an underscore:
-    `get_component_candidates`, `query_consent` and `data_received`. Of what has one, `_protocols` and
-    `_nominated` are used.
+    `get_component_candidates`, `query_consent` and `data_received`. Of what has one, `_protocols`,
+    `_nominated` and `_remote_candidates` are used.
 
     Args:
         settings: Addresses, ports and servers.
@@ -114,6 +124,13 @@ class RtcPath(Connection):
         pair = self._nominated.get(COMPONENT)
         return "" if pair is None else f"{pair.remote_addr[0]}:{pair.remote_addr[1]}"
 
+    def knows(self, host: str, port: int) -> bool:
+        """Whether the address is the peer's: from its SDP, or it has sent a check with our password."""
+        pair = self._nominated.get(COMPONENT)
+        if pair is not None and pair.remote_addr == (host, port):
+            return True
+        return any(each.port == port and each._network_host == host for each in self._remote_candidates)
+
     def announced(self) -> list[Candidate]:
         """The candidates for the SDP, with what the 1:1 NAT makes of them."""
         found = self.local_candidates
@@ -138,17 +155,19 @@ class RtcPath(Connection):
     # --- instead of aioice's --------------------------------------------------------------------------
 
     def data_received(self, data: bytes, component: int) -> None:
-        """Hand a datagram on at once."""
-        self._on_datagram(data)
+        """Hand a datagram on at once. aioice calls this, too, for what only begins like STUN."""
+        if data and data[0] > LAST_OF_STUN:
+            self._on_datagram(data)
 
     async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
+        self, component: int, addresses: list[str], *_: Any, **__: Any
     ) -> list[Candidate]:
         """Bind the configured addresses, and ask STUN and TURN for no longer than configured."""
         limit_s, began_ns = self._settings.gather_timeout_ms / 1000, self._time.now_ns()
         protocols = []
         if not self._settings.relay_only:
-            for address in self._settings.addresses or get_host_addresses(use_ipv4=True, use_ipv6=True):
+            found_addresses = self._settings.addresses or get_host_addresses(use_ipv4=True, use_ipv6=True)
+            for address in found_addresses or [LOOPBACK]:
                 protocol = await self._bind(address)
                 if protocol is not None:
                     protocols.append(protocol)
@@ -237,7 +256,7 @@ class RtcPath(Connection):
 
 
 class _Socket(StunProtocol):
-    """Does not try to read audio as STUN first (RFC 7983: STUN begins with 0..3)."""
+    """Does not try to read audio as STUN first, and takes it from nobody but the peer."""
 
     def __init__(self, path: RtcPath) -> None:
         super().__init__(path)
@@ -245,10 +264,15 @@ class _Socket(StunProtocol):
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         assert isinstance(data, bytes)
-        if data and data[0] > 3:
-            self._path.data_received(data, COMPONENT)
-        else:
+        if data and data[0] > LAST_OF_STUN:
+            if self._path.knows(addr[0], addr[1]):
+                self._path.data_received(data, COMPONENT)
+            return
+        try:
             super().datagram_received(data, addr)
+        except (AssertionError, LookupError, TypeError, ValueError, struct.error) as problem:
+            # aioice reads attributes as if they were whole and all there; anybody can send us what is not.
+            log.debug("a STUN message that makes no sense (%s)", type(problem).__name__)
 
 
 def _seen_from_outside(host: Candidate, public_address: str) -> Candidate:

@@ -69,7 +69,7 @@ class Reporter:
             self.p_lost_out = report.p_lost
             if report.last_report:
                 # RFC 3550, section 6.4.1: now - when it was sent - what it lay there, in 1/65536 s.
-                elapsed = ((info.ntp >> 16) - report.last_report - report.delay) & 0xFFFFFFFF
+                elapsed = ((info.ntp >> 16) - report.last_report - report.held) & 0xFFFFFFFF
                 if elapsed < 1 << 31:
                     self.rtt_ms = elapsed * 1000 / 65536
 
@@ -115,5 +115,5 @@ class _Stream:
             highest=self._highest & 0xFFFFFFFF,
             jitter=int(self._jitter),
             last_report=middle,
-            delay=((now_ns - came_ns) * 65536 // 1_000_000_000) & 0xFFFFFFFF if middle else 0,
+            held=((now_ns - came_ns) * 65536 // 1_000_000_000) & 0xFFFFFFFF if middle else 0,
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from voicestack.transports.opus import BITRATE_BPS
 from voicestack.transports.rtc_dtls import Identity
 
 
@@ -50,7 +51,7 @@ class RtcSettings:
     connect_timeout_ms: int = 15_000
     consent_timeout_ms: int = 12_000
     max_unsent_bytes: int = 1 << 20
-    bitrate_bps: int = 32_000
+    bitrate_bps: int = BITRATE_BPS
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ class ReceptionReport:
         highest: Extended highest sequence number.
         jitter: In units of the RTP clock.
         last_report: The middle 32 bits of the last sender report's NTP time; 0 for none yet.
-        delay: Since then, in units of 1/65536 s.
+        held: For how long it has had that, in units of 1/65536 s.
     """
 
     ssrc: int
@@ -79,7 +79,7 @@ class ReceptionReport:
     highest: int
     jitter: int
     last_report: int
-    delay: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,11 @@ def read_reports(packet: bytes) -> Reports:
 
 
 def _read_reception(body: bytes, at: int) -> ReceptionReport:
-    ssrc, loss, highest, jitter, last_report, delay = _REPORT.unpack_from(body, at)
+    ssrc, loss, highest, jitter, last_report, held = _REPORT.unpack_from(body, at)
     n_lost = loss & 0xFFFFFF
     if n_lost & 0x800000:  # 24 bits, signed
         n_lost -= 1 << 24
-    return ReceptionReport(ssrc, (loss >> 24) / 256, n_lost, highest, jitter, last_report, delay)
+    return ReceptionReport(ssrc, (loss >> 24) / 256, n_lost, highest, jitter, last_report, held)
 
 
 def write_reports(
@@ -147,7 +147,7 @@ def write_reports(
         lost = min(255, round(report.p_lost * 256)) << 24
         lost |= max(-(1 << 23), min((1 << 23) - 1, report.n_lost)) & 0xFFFFFF
         body += _REPORT.pack(
-            report.ssrc, lost, report.highest, report.jitter, report.last_report, report.delay
+            report.ssrc, lost, report.highest, report.jitter, report.last_report, report.held
         )
     kind = RTCP_RECEIVER_REPORT if sender is None else RTCP_SENDER_REPORT
     return _rtcp(len(receptions), kind, body) + _source_description(ssrc, cname)
