@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from voicestack.bootstrap.web import NODE_MODULES
 
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 SCREENSHOTS = Path(__file__).resolve().parents[3] / "build" / "screenshots"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -72,41 +74,36 @@ def violations(seen: Visit) -> list[str]:
 
 
 def look(seen: Visit, name: str) -> None:
-    """Check what is to be seen now, and keep a picture of it."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    seen.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
-    assert violations(seen) == []
-    overflow = seen.page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    )
-    assert overflow <= 0, "it is wider than the screen"
+    """Check what is to be seen now, in light and dark, on a large screen and a small one; keep pictures."""
+    for scheme, (size, (width, height)) in product(SCHEMES, SIZES.items()):
+        seen.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        seen.page.set_viewport_size({"width": width, "height": height})
+        seen.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-{size}.png", full_page=True)
+        assert violations(seen) == [], f"{scheme}, {size}"
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert seen.page.evaluate(overflow) <= 0, f"{scheme}, {size}: it is wider than the screen"
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_can_be_used_and_read_in_every_state(
-    browser: Browser, server: Served, microphone: Microphone, scheme: str, size: str
+    browser: Browser, server: Served, microphone: Microphone
 ) -> None:
     microphone.says((2500, "01_slt"))
-    width, height = SIZES[size]
-    phone = {"has_touch": True, "device_scale_factor": 2} if size == "phone" else {}
-    look_of = {"color_scheme": scheme, "viewport": {"width": width, "height": height}, **phone}
-    with page_of(browser, server, **look_of) as seen:
+    with page_of(browser, server, device_scale_factor=2) as seen:
         expect(seen.page.get_by_role("status").first).to_contain_text("ready", timeout=WITHIN_MS)
-        look(seen, f"{scheme}-{size}-1-idle")
+        look(seen, "1-idle")
         seen.start()
         seen.until_event("response.done")
         seen.until_loud(300)
         seen.until_silent()
         seen.until_event("voicestack.turn.measured")
         expect(seen.widget.locator(".badge")).to_contain_text("ms after you finished")
-        look(seen, f"{scheme}-{size}-2-call")
+        look(seen, "2-call")
         seen.button("Settings").click()
         expect(seen.widget.get_by_label("Microphone").locator("option")).not_to_have_count(0)
-        look(seen, f"{scheme}-{size}-3-settings")
+        look(seen, "3-settings")
         seen.button("End").click()
         seen.until_state("ended")
-        look(seen, f"{scheme}-{size}-4-ended")
+        look(seen, "4-ended")
 
 
 def test_the_keyboard_is_enough(browser: Browser, server: Served, microphone: Microphone) -> None:
@@ -186,7 +183,7 @@ def test_without_a_microphone_one_is_told_and_can_type(
         seen.until_state("error")
         alert = seen.widget.get_by_role("alert")
         expect(alert).to_contain_text("microphone is blocked")
-        look(seen, "no-microphone")
+        look(seen, "5-no-microphone")
         alert.get_by_role("button", name="Type instead").click()
         seen.until_state("listening")
         seen.write("What is the capital of France?")
@@ -256,7 +253,7 @@ def test_where_keys_are_asked_for_the_page_takes_a_secret(
         seen.button("Start").click()
         seen.until_state("error")
         expect(secret).to_be_visible()
-        look(seen, "asks-for-a-secret")
+        look(seen, "6-asks-for-a-secret")
         minted = httpx.post(f"{keyed.url}/v1/realtime/client_secrets", headers=bearer(key), trust_env=False)
         secret.fill(minted.json()["value"])
         secret.press("Enter")
