@@ -4,18 +4,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from tests.support.chromium import chromium_page, has_chromium
+from tests.support.chromium import chromium_page
 from tests.support.rtc_links import ON_LOOPBACK, LinkLog, in_real_time
 from tests.support.rtc_peer import pitch_hz, tone
-from tests.support.turn_server import has_coturn, turn_server
+from tests.support.turn_server import turn_server
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ
 from voicestack.transports.rtc_link import PLAY_RATE_HZ, RtcLink
-
-pytestmark = pytest.mark.skipif(not has_chromium, reason="Chromium or playwright is not installed")
 
 BEGIN = """async ([servers, policy, video]) => {
     window.pc = new RTCPeerConnection({iceServers: servers, iceTransportPolicy: policy});
@@ -126,7 +122,6 @@ async def test_an_offer_that_begins_with_video() -> None:
         await talk(page, log)
 
 
-@pytest.mark.skipif(not has_coturn, reason="coturn is not installed")
 def test_the_browser_is_behind_turn() -> None:
     with turn_server() as turn:
         server = {"urls": [turn.url], "username": turn.username, "credential": turn.credential}

@@ -9,7 +9,7 @@ from aiortc.rtcsctptransport import SackChunk
 
 from tests.support.rtc_links import ON_LOOPBACK, LinkLog, in_real_time, linked
 from tests.support.rtc_peer import RtcPeer, pitch_hz, tone
-from tests.support.turn_server import has_coturn, turn_server
+from tests.support.turn_server import turn_server
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ
@@ -321,7 +321,6 @@ async def test_a_dead_stun_server_and_a_nat() -> None:
         await peer.opened()
 
 
-@pytest.mark.skipif(not has_coturn, reason="coturn is not installed")
 def test_the_peer_is_behind_turn() -> None:
     with turn_server() as turn:
 
@@ -339,7 +338,6 @@ def test_the_peer_is_behind_turn() -> None:
         run()
 
 
-@pytest.mark.skipif(not has_coturn, reason="coturn is not installed")
 def test_we_are_behind_turn() -> None:
     with turn_server() as turn:
         settings = replace(
@@ -359,7 +357,6 @@ def test_we_are_behind_turn() -> None:
         run()
 
 
-@pytest.mark.skipif(not has_coturn, reason="coturn is not installed")
 def test_a_turn_server_that_died_is_not_waited_for() -> None:
     with turn_server() as turn:
         settings = replace(ON_LOOPBACK, ice_servers=(IceServer(turn.url, turn.username, turn.credential),))

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -21,6 +19,7 @@ from playwright.sync_api import (
 )
 from playwright.sync_api import TimeoutError as TooLate
 
+from tests.support.chromium import FLAGS, chromium_path
 from tests.support.speech import SPEECH, read_wav, wav_bytes
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
 from voicestack.core.resample import Resampler
@@ -30,20 +29,6 @@ WITHIN_MS = 60_000
 """How long anything may take that a page shows: machines are slow, and nothing here is about speed."""
 HEARD_RATE_HZ = 48_000
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    "--allow-loopback-in-peer-connection",
-)
 NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
 
 DENIES = "--use-fake-ui-for-media-stream=deny"
@@ -75,14 +60,6 @@ class Microphone:
         new = self.path.with_suffix(".new")
         new.write_bytes(wav_bytes(pcm, EAR_RATE_HZ))
         new.replace(self.path)
-
-
-def chromium_path() -> str:
-    """Where Chromium is. Fails the test where there is none: the page would go untested."""
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.fail("Chromium is missing: apt-get install chromium    (`make test` does it as root)")
-    return found
 
 
 @contextmanager

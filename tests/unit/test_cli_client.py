@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 import pytest
 
+from tests.support.pipe import Pipe, ServerEnd
 from tests.support.virtual_loop import run_virtual
 from voicestack.aio.clock import LoopClock
-from voicestack.aio.prefetch import Channel
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_echo import DELAY_MS, EchoCall, buzz, calibration_lines, error_of
 from voicestack.cli.bench_report import figures
@@ -28,39 +28,6 @@ from voicestack.core.audio import Pcm
 
 MS = CALL_RATE_HZ // 1000
 SECOND = CALL_RATE_HZ
-
-
-class Pipe:
-    """Both ends of a connection without a network."""
-
-    def __init__(self) -> None:
-        self.to_server: Channel[str] = Channel(10_000, name="to server")
-        self.to_client: Channel[str] = Channel(10_000, name="to client")
-
-    async def send(self, message: str) -> None:
-        self.to_server.put(message)
-
-    async def recv(self) -> str | bytes:
-        try:
-            return await anext(self.to_client)
-        except StopAsyncIteration:
-            await asyncio.get_running_loop().create_future()
-            raise
-
-    async def close(self) -> None:
-        self.to_server.close()
-
-
-class ServerEnd:
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
-
-    async def send(self, message: str) -> None:
-        self._pipe.to_client.put(message)
-
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        async for message in self._pipe.to_server:
-            yield message
 
 
 Serve = Callable[[ServerEnd], Awaitable[None]]

@@ -1,16 +1,15 @@
 """Callers whose audio travels beside their messages, on virtual time; and two kinds of callers in turn."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
+from tests.support.pipe import Pipe, ServerEnd
 from tests.support.virtual_loop import run_virtual
 from voicestack.aio.clock import LoopClock
-from voicestack.aio.prefetch import Channel
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_echo import EchoCall, buzz, calibration_lines, error_of
 from voicestack.cli.bench_lanes import Lane, compare, measure_lanes
@@ -23,27 +22,6 @@ from voicestack.core.audio import Pcm
 
 MS = CALL_RATE_HZ // 1000
 SECOND_NS = 1_000_000_000
-
-
-class Pipe:
-    """Both ends of a connection without a network; audio is part of the messages."""
-
-    def __init__(self) -> None:
-        self.to_server: Channel[str] = Channel(10_000, name="to server")
-        self.to_client: Channel[str] = Channel(10_000, name="to client")
-
-    async def send(self, message: str) -> None:
-        self.to_server.put(message)
-
-    async def recv(self) -> str | bytes:
-        try:
-            return await anext(self.to_client)
-        except StopAsyncIteration:
-            await asyncio.get_running_loop().create_future()
-            raise
-
-    async def close(self) -> None:
-        self.to_server.close()
 
 
 class MediaPipe(Pipe):
@@ -68,18 +46,6 @@ class MediaPipe(Pipe):
                 return message
             assert self._speaker is not None
             self._speaker.push(self._item(), decode_audio(event["delta"]), LoopClock().now_ns())
-
-
-class ServerEnd:
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
-
-    async def send(self, message: str) -> None:
-        self._pipe.to_client.put(message)
-
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        async for message in self._pipe.to_server:
-            yield message
 
 
 def dial_of(make: type[Pipe], delay_ms: float, servers: Scope) -> Callable[[str], Awaitable[Link]]:
