@@ -88,16 +88,26 @@ class Level:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
+    add_ramp_arguments(parser, step=10, most=200, settle_s=8.0)
+
+
+def add_ramp_arguments(parser: argparse.ArgumentParser, *, step: int, most: int, settle_s: float) -> None:
+    """Declare what a ramp over a scripted server reads, with these defaults."""
     parser.add_argument(
         "--vad", choices=("silero", "energy"), default="silero", help="(default: %(default)s)"
     )
-    parser.add_argument("--step", type=int, default=10, help="sessions more per level (default: %(default)s)")
-    parser.add_argument("--max", type=int, default=200, help="most sessions (default: %(default)s)")
+    parser.add_argument(
+        "--step", type=int, default=step, help="sessions more per level (default: %(default)s)"
+    )
+    parser.add_argument("--max", type=int, default=most, help="most sessions (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=15.0, help="measure a level for so long (default: %(default)s)"
     )
     parser.add_argument(
-        "--settle", type=float, default=8.0, help="wait before that, s (default: %(default)s: one answer)"
+        "--settle",
+        type=float,
+        default=settle_s,
+        help="wait before that, s (default: %(default)s: one answer)",
     )
     parser.add_argument(
         "--levels", type=int, nargs="+", metavar="N", help="these numbers of sessions instead of the ramp"
@@ -109,6 +119,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="what the callers say (default: %(default)s)",
     )
+
+
+def scripted_options(vad: str) -> list[str]:
+    """Of a server whose engines cost nothing and answer at length."""
+    options = ["--config", "scripted", "--set", f"vad.engine={vad}", "--set", "server.max_sessions=2000"]
+    return [*options, "--set", f"llm.answers={orjson.dumps(ANSWERS).decode()}"]
+
+
+def first_words() -> str:
+    """The `session.update` that every caller begins with."""
+    return orjson.dumps(session_update(silence_ms=SILENCE_MS)).decode()
 
 
 def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
@@ -152,14 +173,11 @@ def numbers(args: argparse.Namespace) -> Iterator[int]:
 
 async def _ramp(args: argparse.Namespace, cpus: list[int], console: Console) -> list[Level]:
     port = free_port()
-    options = ["--config", "scripted", "--set", f"vad.engine={args.vad}", "--set", "server.max_sessions=2000"]
-    options += ["--set", f"llm.answers={orjson.dumps(ANSWERS).decode()}"]
     lines = [spoken_frames(line) for line in read_folder(args.speech)[:N_LINES]]
-    update = orjson.dumps(session_update(silence_ms=SILENCE_MS)).decode()
     levels: list[Level] = []
-    async with own_server(options, port=port, cpu=cpus[0]) as pid:
+    async with own_server(scripted_options(args.vad), port=port, cpu=cpus[0]) as pid:
         pin(0, {cpus[1]})
-        harness = Harness(port, lines, update, SystemClock())
+        harness = Harness(port, lines, first_words(), SystemClock())
         async with Scope() as scope:
             scope.start(harness.pace(), name="pace")
             for n_sessions in numbers(args):

@@ -11,10 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import orjson
 import uvloop
 from rich.console import Console
 from rich.table import Table
@@ -22,20 +20,20 @@ from rich.table import Table
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_capacity import (
-    ANSWERS,
     LIMIT_MS,
     N_LINES,
-    SILENCE_MS,
     Level,
+    add_ramp_arguments,
+    first_words,
     format_late,
     lateness,
     measure_level,
     numbers,
+    scripted_options,
 )
 from voicestack.cli.bench_server import free_port, own_server, pin, usable_cpus
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.bench_stats import Buckets
-from voicestack.cli.client import session_update
 from voicestack.cli.dialing import NoServer
 from voicestack.cli.rtc_caller import calls_url
 from voicestack.cli.rtc_echo import rtc_echo_process
@@ -51,31 +49,9 @@ _CALLER_COLUMNS = ("sessions", "answers", "missing", "lost", "agent", "user", "l
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
-    parser.add_argument(
-        "--vad", choices=("silero", "energy"), default="silero", help="(default: %(default)s)"
-    )
-    parser.add_argument("--step", type=int, default=5, help="sessions more per level (default: %(default)s)")
-    parser.add_argument(
-        "--echo-step", type=int, default=2, help="the same for the echo (default: %(default)s)"
-    )
-    parser.add_argument("--max", type=int, default=120, help="most sessions (default: %(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=15.0, help="measure a level for so long (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--settle", type=float, default=10.0, help="wait before that, s (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--levels", type=int, nargs="+", metavar="N", help="these numbers of sessions instead of the ramp"
-    )
+    add_ramp_arguments(parser, step=5, most=120, settle_s=10.0)
+    parser.add_argument("--echo-step", type=int, default=2, help="--step for the echo (default: %(default)s)")
     parser.add_argument("--only", choices=(OURS, "echo"), help="leave the other one out")
-    parser.add_argument(
-        "--speech",
-        type=Path,
-        default=Path("tests/data/speech"),
-        metavar="DIR",
-        help="what the callers say (default: %(default)s)",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +113,8 @@ async def _contender(name: str, args: argparse.Namespace, cpu: int) -> AsyncIter
             yield Contender(calls_url(f"http://127.0.0.1:{port}"), pid, "", _no_account)
         return
     port = free_port()
-    options = ["--config", "scripted", "--set", f"vad.engine={args.vad}", "--set", "server.max_sessions=2000"]
-    options += ["--set", f"llm.answers={orjson.dumps(ANSWERS).decode()}"]
-    update = orjson.dumps(session_update(silence_ms=SILENCE_MS)).decode()
-    async with own_server(options, port=port, cpu=cpu) as pid:
-        yield Contender(calls_url(f"http://127.0.0.1:{port}"), pid, update, partial(lateness, port))
+    async with own_server(scripted_options(args.vad), port=port, cpu=cpu) as pid:
+        yield Contender(calls_url(f"http://127.0.0.1:{port}"), pid, first_words(), partial(lateness, port))
 
 
 async def _no_account() -> Buckets:
