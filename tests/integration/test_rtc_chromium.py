@@ -11,7 +11,8 @@ from tests.support.turn_server import turn_server
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ
-from voicestack.transports.rtc_link import PLAY_RATE_HZ, RtcLink
+from voicestack.transports.link import PLAY_RATE_HZ
+from voicestack.transports.rtc_link import RtcLink
 
 BEGIN = """async ([servers, policy, video]) => {
     window.pc = new RTCPeerConnection({iceServers: servers, iceTransportPolicy: policy});

@@ -15,7 +15,8 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ
 from voicestack.core.errors import Overloaded, PeerProtocolError, TransportLost
 from voicestack.transports import rtc_path
-from voicestack.transports.rtc_link import PLAY_RATE_HZ, RtcLink
+from voicestack.transports.link import PLAY_RATE_HZ
+from voicestack.transports.rtc_link import RtcLink
 from voicestack.transports.rtc_settings import IceServer
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.virtual_loop import run_virtual
 from voicestack.aio.clock import LoopClock
+from voicestack.transports.link import PLAY_RATE_HZ
 from voicestack.transports.rtc_reports import Reporter
-from voicestack.transports.rtc_voice import PLAY_RATE_HZ, VoiceOut
+from voicestack.transports.rtc_voice import VoiceOut
 from voicestack.transports.rtp_packets import is_rtcp, read_reports, read_rtp
 
 WAY_MS = 40

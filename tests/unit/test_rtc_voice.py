@@ -9,8 +9,9 @@ import numpy as np
 
 from tests.support.virtual_loop import run_virtual
 from voicestack.aio.clock import LoopClock, Timer
+from voicestack.transports.link import PLAY_RATE_HZ
 from voicestack.transports.opus import OpusDecoder
-from voicestack.transports.rtc_voice import PLAY_RATE_HZ, VoiceOut
+from voicestack.transports.rtc_voice import VoiceOut
 from voicestack.transports.rtp_packets import RtpHead, read_rtp
 
 MS = 1_000_000

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicestack.access.spending import MINUTE_NS, Spender, Spending, remaining
+from voicestack.access.limits import MINUTE_NS
+from voicestack.access.spending import Spender, Spending, remaining
 from voicestack.aio.clock import Clock
 from voicestack.core.standing import Standing
 

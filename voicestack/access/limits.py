@@ -11,6 +11,9 @@ CAPACITY = 65_536
 """Names that are remembered, about 10 MB. Beyond it the one that was quiet for longest is forgotten."""
 
 
+MINUTE_NS = 60_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """So many a minute, and a burst of a third of them at once. 0 is no limit."""
@@ -20,7 +23,7 @@ class Rate:
     @property
     def interval_ns(self) -> int:
         """From one to the next in the long run."""
-        return 60_000_000_000 // self.per_minute
+        return MINUTE_NS // self.per_minute
 
     @property
     def burst(self) -> int:
@@ -78,9 +81,23 @@ class Buckets:
                 self._free_at_ns[bill.account] = free_at_ns
             if bill.account in self._free_at_ns:
                 self._free_at_ns.move_to_end(bill.account)
+        self._forget()
+        return wait_ns
+
+    def overdraw(self, account: str, n: int, per_minute: int, now_ns: int) -> None:
+        """So much was used, whether or not it was there."""
+        full_ns = max(self.full_at_ns(account), now_ns) + n * MINUTE_NS // per_minute
+        self._free_at_ns[account] = full_ns
+        self._free_at_ns.move_to_end(account)
+        self._forget()
+
+    def full_at_ns(self, account: str) -> int:
+        """When the bucket will be full; in the past for one that is."""
+        return self._free_at_ns.get(account, 0)
+
+    def _forget(self) -> None:
         while len(self._free_at_ns) > self._capacity:
             self._free_at_ns.popitem(last=False)
-        return wait_ns
 
 
 @dataclass(frozen=True, slots=True)

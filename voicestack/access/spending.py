@@ -1,21 +1,18 @@
 """May somebody have one more reply, and what is left of their minute?
 
-Token buckets like those of `limits.py`, each kept as the instant at which it will be full again. Here a whole
+The token buckets of `limits.py`, each kept as the instant at which it will be full again. Here a whole
 minute's worth may be used at once, because that is how the Realtime API shows limits; and what a reply costs
 is known only when it is over, so a bucket may be overdrawn, and there is no further reply until it is not.
 """
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-from voicestack.access.limits import CAPACITY
+from voicestack.access.limits import CAPACITY, MINUTE_NS, Buckets
 from voicestack.aio.clock import Clock
 from voicestack.core.errors import RateLimited
 from voicestack.core.standing import Standing
-
-MINUTE_NS = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +45,10 @@ class Spending:
     """
 
     def __init__(self, clock: Clock, capacity: int = CAPACITY) -> None:
-        self._clock, self._capacity = clock, capacity
-        self._free_at_ns: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._clock, self._buckets = clock, Buckets(capacity)
 
     def __len__(self) -> int:
-        return len(self._free_at_ns)
+        return len(self._buckets)
 
     def meter(self, spender: Spender) -> "AccountMeter":
         """What a session of theirs is measured with."""
@@ -60,15 +56,11 @@ class Spending:
 
     def free_at_ns(self, name: str, account: str) -> int:
         """When the bucket will be full; in the past for one that is."""
-        return self._free_at_ns.get((name, account), 0)
+        return self._buckets.full_at_ns(f"{name} {account}")
 
     def use(self, name: str, account: str, n: int, per_minute: int) -> None:
         """So much more was used."""
-        key, now_ns = (name, account), self._clock.now_ns()
-        self._free_at_ns[key] = max(self._free_at_ns.get(key, 0), now_ns) + n * MINUTE_NS // per_minute
-        self._free_at_ns.move_to_end(key)
-        while len(self._free_at_ns) > self._capacity:
-            self._free_at_ns.popitem(last=False)
+        self._buckets.overdraw(f"{name} {account}", n, per_minute, self._clock.now_ns())
 
     def now_ns(self) -> int:
         """Monotonic time."""

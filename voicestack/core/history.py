@@ -311,7 +311,7 @@ def fit_context(messages: tuple[Message, ...], max_tokens: int) -> tuple[Message
     """
     system = tuple(m for m in messages if m.role == "system")
     spoken = [m for m in messages if m.role != "system"]
-    room = max_tokens - sum(map(_tokens, system))
+    room = max_tokens - context_tokens_of(system)
     first = total = 0
     for n, message in enumerate(spoken):
         total += _tokens(message)

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from websockets.frames import CloseCode
+
 from voicestack.access.guard import Visitor
 from voicestack.access.principal import Denied
 from voicestack.aio.scope import Scope
@@ -17,9 +19,6 @@ from voicestack.transports.link import Link
 from voicestack.transports.webrtc import CallWaits, WebRtcTransport
 
 log = logging.getLogger(__name__)
-
-CLOSED_NORMALLY = 1000
-"""The close code for those calls that are WebSockets (RFC 6455)."""
 
 NOT_CONNECTED = Denied(
     409,
@@ -159,7 +158,7 @@ class Calls:
             live.call.hang_up()
         else:
             error = PeerProtocolError("The session was ended over HTTP.", code="session_expired")
-            live.end(error, CLOSED_NORMALLY)
+            live.end(error, CloseCode.NORMAL_CLOSURE)
         return None
 
     def ringing(self, visitor: Visitor, name: str) -> Denied:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from voicestack.transports.rtc_settings import LinkFigures
 
 PLAY_RATE_HZ = 24_000
-"""What a link plays."""
+"""What a link plays. Opus takes it as it is."""
 
 
 class Link(Protocol):

@@ -21,9 +21,6 @@ from voicestack.transports.rtc_media import Media
 from voicestack.transports.rtc_offer import Offer, read_offer
 from voicestack.transports.rtc_paths import RtcPaths
 from voicestack.transports.rtc_settings import LinkFigures, RtcSettings
-from voicestack.transports.rtc_voice import PLAY_RATE_HZ
-
-__all__ = ["PLAY_RATE_HZ", "RtcLink"]
 
 log = logging.getLogger(__name__)
 

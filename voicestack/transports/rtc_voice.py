@@ -7,12 +7,10 @@ import numpy as np
 
 from voicestack.aio.clock import Clock, Timer
 from voicestack.core.audio import NO_AUDIO, Pcm
+from voicestack.transports.link import PLAY_RATE_HZ
 from voicestack.transports.opus import PACKET_MS, OpusEncoder
 from voicestack.transports.opus_packet import TICKS_HZ
 from voicestack.transports.rtp_packets import RtpHead, SenderInfo, write_rtp
-
-PLAY_RATE_HZ = 24_000
-"""What is given to the link. Opus takes it as it is."""
 
 PACKET_NS = PACKET_MS * 1_000_000
 PACKET_TICKS = TICKS_HZ * PACKET_MS // 1000
