@@ -27,7 +27,8 @@ from voicestack.core.errors import StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.tools import Toolbox, ToolChoice
 from voicestack.ports import Llm
-from voicestack.server.assembly import Connected, llm_of
+from voicestack.server.assembly import Connected
+from voicestack.server.assembly_llm import llm_of
 
 SUMMARY = "function calls of the language model"
 START_LIMIT_S = 60.0

@@ -13,7 +13,11 @@ from pydantic_core import PydanticCustomError
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
 from voicestack.config.kinds import STRICT, blame
 from voicestack.config.mcp import McpSection
+from voicestack.config.models import ModelsSection
+from voicestack.config.piper import PiperSection
+from voicestack.config.vllm import VllmSection
 from voicestack.config.webrtc import WebRtcSection
+from voicestack.config.whisper import WhisperSection
 
 
 def check_url(url: str) -> str:
@@ -300,6 +304,10 @@ class Config(BaseModel):
     asr: AsrSection = AsrSection()
     llm: LlmSection = LlmSection()
     tts: TtsSection = TtsSection()
+    whisper: WhisperSection = WhisperSection()
+    vllm: VllmSection = VllmSection()
+    piper: PiperSection = PiperSection()
+    models: ModelsSection = ModelsSection()
     stages: StagesSection = StagesSection()
     mcp: McpSection = McpSection()
     webrtc: WebRtcSection = WebRtcSection()

@@ -23,7 +23,7 @@ from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded
 from voicestack.core.marks import TurnMarks
 from voicestack.server.app import Parts, make_app
-from voicestack.server.assembly import Supervised, assemble, tuning_of
+from voicestack.server.assembly import assemble, tuning_of
 from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
@@ -34,6 +34,7 @@ from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
 from voicestack.server.sessions import Sessions
 from voicestack.server.stages.routes import stage_routes
+from voicestack.server.supervised import Supervised
 from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import ChildReadings, Metrics
 

@@ -19,7 +19,7 @@ from voicestack.core.ids import SessionId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import ReplyEnded, TurnMeasured, UserSaid
 from voicestack.core.settings import SessionSettings
-from voicestack.server.assembly import Supervised
+from voicestack.server.supervised import Supervised
 from voicestack.session.session import Session
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.transports.memory import MemoryPeer

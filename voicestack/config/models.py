@@ -1,0 +1,14 @@
+"""Where models are kept."""
+
+from pydantic import BaseModel
+
+from voicestack.config.kinds import STRICT
+
+
+class ModelsSection(BaseModel):
+    """Files that `voicestack models pull` fetches and engines load."""
+
+    model_config = STRICT
+
+    folder: str = ""
+    """Where they lie; empty for voicestack/models in the user's data folder."""

@@ -1,0 +1,19 @@
+"""Which speech recogniser does a configuration ask for?"""
+
+from voicestack.aio.clock import Clock
+from voicestack.config.schema import Config
+from voicestack.engines.scripted import ScriptedAsr
+from voicestack.ports import Asr
+from voicestack.server.supervised import Supervised
+
+
+def asr_of(config: Config, clock: Clock) -> tuple[Asr, tuple[Supervised, ...]]:
+    """The recogniser, and what must run for it. Raises ConfigError: its package or file is missing."""
+    if config.asr.engine == "scripted":
+        return ScriptedAsr(config.asr.texts), ()
+    from voicestack.engines.pocketsphinx_asr import PocketSphinxAsr
+
+    asr = PocketSphinxAsr(
+        clock=clock, n_workers_min=config.asr.workers_min, n_workers_max=config.asr.workers_max
+    )
+    return asr, (Supervised("pocketsphinx", asr.run, lambda: asr.workers),)

@@ -1,0 +1,17 @@
+"""Which voice does a configuration ask for?"""
+
+from voicestack.aio.clock import Clock
+from voicestack.config.schema import Config
+from voicestack.engines.scripted import ScriptedTts
+from voicestack.ports import Tts
+from voicestack.server.supervised import Supervised
+
+
+def tts_of(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
+    """The voice, and what must run for it. Raises ConfigError: its package or file is missing."""
+    if config.tts.engine == "scripted":
+        return ScriptedTts(), ()
+    from voicestack.engines.espeak_tts import EspeakTts
+
+    tts = EspeakTts(clock=clock, voice=config.tts.voice, rate_wpm=config.tts.rate_wpm)
+    return tts, (Supervised("espeak", tts.run, lambda: (tts.worker,)),)
