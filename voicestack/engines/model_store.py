@@ -15,7 +15,7 @@ def models_folder(configured: str) -> Path:
 
 
 def find_model(named: str, folder: Path) -> Path:
-    """The folder of a model, or its file: what `named` is the path of, else the model of that name in the store.
+    """The folder of a model, or its file: the path `named`, else the model of that name in the store.
 
     Raises:
         ConfigError: it is not there; the message has the command that fetches it.
