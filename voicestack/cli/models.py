@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,10 @@ NAMES = "a model, OWNER/NAME[@REVISION] of any repository on the hub, or a profi
 EPILOG = """\
 A pull that was stopped goes on where it was when it is run again. Gated models need a token of yours in
 HF_TOKEN. Behind a proxy set HTTPS_PROXY; HF_ENDPOINT is another address of the hub."""
+
+
+wait = threading.Event().wait
+"""Waits so many seconds. Ctrl-C ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ def _pull(setting: Setting, args: argparse.Namespace) -> int:
     source = bundle or source_of(args.mirror or setting.config.models.mirror)
     pins = _PinFile(Path(args.pin_file) if args.pin_file else None)
     try:
-        with Bars() as bars:
+        with closing(source), Bars() as bars:
             for model in models:
                 print(_pull_one(setting.store, model, source, pins, bars, update=args.update), flush=True)
     except KeyboardInterrupt:
@@ -149,7 +154,7 @@ def _pull_one(
             bars.say(
                 f"{name} stays at revision {wanted.revision}, where it is pinned; --update takes the new one"
             )
-        fetcher = Fetcher(store, source, bars, threading.Event().wait)
+        fetcher = Fetcher(store, source, bars, wait)
         pulled = fetcher.pull(model, wanted, is_settled=locked is not None or model.is_pinned)
     shared.add(name, pulled.pin)
     n_bytes = pulled.fetched_bytes

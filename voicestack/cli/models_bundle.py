@@ -54,6 +54,9 @@ class Bundle:
         """See `Source`."""
         return str(self._path)
 
+    def close(self) -> None:
+        """See `Source`."""
+
     def offer(self, model: Model, wanted: Pin) -> Pin:
         """See `Source`."""
         if model.name not in self.pins:
@@ -115,7 +118,7 @@ def write_bundle(
         ModelError: a file is not what its pin says, or the disk does not let it be written.
     """
     part = target.with_name(f"{target.name}.part")
-    listed = {"version": VERSION, "models": rows(pins), "licences": dict(licences)}
+    listed = {"version": VERSION, "models": rows(pins), "licences": dict(sorted(licences.items()))}
     try:
         with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as archive:
             text = json.dumps(listed, indent=1).encode()

@@ -1,7 +1,7 @@
 """How do a model's files come into the store? From where a fetch stopped, checked, and all or none.
 
-Each file is fetched into a part of its own, with which a later fetch goes on, and is checked as a whole; wrong
-ones are thrown away. Only when all are there and right does the model appear (`ModelStore.install`).
+Each file is fetched into a part of its own, with which a later fetch goes on. It is checked as a whole, and
+thrown away if it is wrong. Only when all are there and right does the model appear (`ModelStore.install`).
 """
 
 import errno
@@ -224,7 +224,8 @@ class Fetcher:
     def _recover(self, error: Interrupted, n_failures: int) -> None:
         if n_failures >= TRIES:
             raise ModelError(f"{error}; given up after {TRIES} tries. The same command goes on from there")
-        wait_s = min(LONGEST_WAIT_S, error.wait_s or FIRST_WAIT_S * 2 ** (n_failures - 1))
+        wait_s = FIRST_WAIT_S * 2 ** (n_failures - 1) if error.wait_s is None else error.wait_s
+        wait_s = min(LONGEST_WAIT_S, wait_s)
         self._reports.say(f"{error}; trying again in {wait_s:.0f} s")
         self._wait(wait_s)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from typing import Any, get_args
 
 from rich.console import Console
@@ -64,7 +65,7 @@ def _all(catalogue: Catalogue, store: ModelStore) -> list[Model]:
 
 def _stranger(name: str, lock: Pin | None) -> Model:
     model = model_of_repository(name)
-    return model if lock is None else Model(name, model.stage, lock)
+    return model if lock is None else replace(model, pin=lock)
 
 
 def _licence(model: Model) -> str:

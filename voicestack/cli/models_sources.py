@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import httpx
 
@@ -65,6 +66,10 @@ class Source(Protocol):
         """A file's bytes from `start_byte` on. Raises as `offer` does, while the bytes are read, too."""
         ...
 
+    def close(self) -> None:
+        """Hang up."""
+        ...
+
 
 class Hub:
     """The hub, or a server with the same layout.
@@ -95,6 +100,10 @@ class Hub:
         """See `Source`."""
         return self._endpoint
 
+    def close(self) -> None:
+        """See `Source`."""
+        self._client.close()
+
     def offer(self, model: Model, wanted: Pin) -> Pin:
         """See `Source`."""
         url = f"{self._endpoint}/api/models/{wanted.repository}"
@@ -114,13 +123,11 @@ class Hub:
     @contextmanager
     def read(self, model: Model, pin: Pin, file: ModelFile, start_byte: int) -> Iterator[Body]:
         """See `Source`."""
-        from huggingface_hub import hf_hub_url
-
-        url = hf_hub_url(pin.repository, pin.at(file), revision=pin.revision, endpoint=self._endpoint)
+        url = f"{self._endpoint}/{pin.repository}/resolve/{pin.revision}/{quote(pin.at(file))}"
         headers = {"Range": f"bytes={start_byte}-"} if start_byte else {}
         with self._answer(url, pin, file.path, headers=headers) as response:
             _same(response, pin, file, self.name)
-            yield Body(_start_byte(response), response.iter_raw(CHUNK_BYTES))
+            yield Body(_start_byte(response), response.iter_raw())
 
     @contextmanager
     def _answer(
@@ -177,6 +184,9 @@ class MirrorFolder:
     def name(self) -> str:
         """See `Source`."""
         return str(self._path)
+
+    def close(self) -> None:
+        """See `Source`."""
 
     def offer(self, model: Model, wanted: Pin) -> Pin:
         """See `Source`."""

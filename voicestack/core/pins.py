@@ -65,8 +65,10 @@ def settled(wanted: Pin, offered: Pin, model: Model) -> Pin:
         model: Says which of the files belong to it.
 
     Raises:
-        PinConflict: another commit, another length or checksum, or a file that is not there.
+        PinConflict: another repository or commit, another length or checksum, or a file that is not there.
     """
+    if offered.repository != wanted.repository:
+        raise PinConflict(f"{wanted.repository} is wanted, and {offered.repository} is offered")
     if wanted.revision and offered.revision != wanted.revision:
         raise PinConflict(f"revision {wanted.revision} is wanted, and {offered.revision} is offered")
     known = {file.path: file for file in wanted.files}
