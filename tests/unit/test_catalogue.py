@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from voicestack.cli.main import run_command
 from voicestack.config.catalogue import load_catalogue
 from voicestack.config.load import load, profiles
 from voicestack.core.catalogue import (
@@ -162,11 +163,26 @@ def test_the_catalogue_that_is_shipped() -> None:
     assert not set(catalogue.models) & set(profiles())
 
 
-def test_the_models_that_a_profile_names_are_those_of_the_catalogue() -> None:
+def test_the_models_that_a_configuration_names_are_those_of_the_catalogue() -> None:
     config = load(None, env={}, sets=["llm.model=qwen2.5-1.5b-instruct"]).config
     assert needed_models(config) == ["qwen2.5-1.5b-instruct"]
-    assert needed_models(load(None, env={}, sets=[]).config) == []
     assert {config.whisper.model, config.vllm.model, config.piper.voice} <= set(load_catalogue().models)
+
+
+@pytest.mark.parametrize("profile", profiles())
+def test_pulling_a_profile_brings_what_it_loads(profile: str) -> None:
+    config = load(profile, env={}, sets=[]).config
+    assert set(needed_models(config)) <= set(load_catalogue().of_profile(profile))
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_command_that_lacks_a_model_says_how_to_get_it(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = ["--set", "llm.model=qwen3-1.7b", "--set", f"models.folder={tmp_path}"]
+    assert run_command([command, *sets]) == 2
+    problem = "there is no model 'qwen3-1.7b' in {}: run `voicestack models pull qwen3-1.7b`"
+    assert capsys.readouterr().err == f"voicestack: {problem.format(tmp_path)}\n"
 
 
 # --- finding --------------------------------------------------------------------------------------------
