@@ -1,10 +1,14 @@
 """Do models come here whole, checked and pinned, whatever the hub and the disk do?"""
 
+import io
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -143,6 +147,7 @@ def test_a_server_without_ranges_sends_everything_again(hub: Hub, store: ModelSt
     hub.knows_ranges = False
     hub.cut_after_bytes["model.bin"] = 200_000
     assert models("pull", "pinned") == 0
+    assert [one.range for one in hub.asked if one.path.startswith("/cdn/")] == [None, "bytes=200000-"]
     assert models("verify", "pinned") == 0
 
 
@@ -314,6 +319,38 @@ def test_of_two_pulls_at_once_the_second_finds_the_work_done(
     assert sorted(hub.fetched) == ["config.json", "config.json", "model.bin"]
     assert set(store.pins()) == {"pinned", "half"}
     assert models("verify") == 0
+
+
+def test_a_crash_while_a_model_is_replaced_loses_nothing(hub: Hub, store: ModelStore) -> None:
+    assert models("pull", "pinned") == 0
+    old = store.folder / ".partial" / "pinned" / "old"
+    old.parent.mkdir()
+    store.where("pinned").rename(old)  # and here the power fails
+    hub.asked.clear()
+    assert models("pull", "pinned") == 0
+    assert hub.asked == []
+    assert models("verify", "pinned") == 0
+
+
+def test_the_hub_is_where_its_library_says(hub: Hub, tmp_path: Path) -> None:
+    """As it is typed, on a terminal."""
+    env = os.environ | {"HF_ENDPOINT": hub.url, "VOICESTACK__MODELS__FOLDER": str(tmp_path), "TERM": "xterm"}
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "voicestack", "models", "pull", "o/asr"]
+    with subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        with os.fdopen(ours, "rb", buffering=0) as terminal:
+            shown = b"".join(until_hung_up(terminal)).decode()
+    assert process.returncode == 0, shown
+    assert "o/asr/model.bin" in shown
+    assert "100%" in shown or "300.0/300.0 kB" in shown
+    assert (tmp_path / "o/asr/model.bin").read_bytes() == WEIGHTS
+
+
+def until_hung_up(terminal: io.RawIOBase | io.FileIO) -> Iterator[bytes]:
+    with suppress(OSError):  # which is how Linux says that the other side is closed
+        while piece := terminal.read(4_096):
+            yield piece
 
 
 # --- verify, where, remove, list -----------------------------------------------------------------------

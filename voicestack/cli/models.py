@@ -118,13 +118,16 @@ def _pull(setting: Setting, args: argparse.Namespace) -> int:
         return 0
     source = bundle or source_of(args.mirror or setting.config.models.mirror)
     pins = _PinFile(Path(args.pin_file) if args.pin_file else None)
+    said: list[str] = []  # afterwards: bars are redrawn over what is printed meanwhile
     try:
         with closing(source), Bars() as bars:
             for model in models:
-                print(_pull_one(setting.store, model, source, pins, bars, update=args.update), flush=True)
+                said.append(_pull_one(setting.store, model, source, pins, bars, update=args.update))
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         raise
+    finally:
+        print("\n".join(said), end="\n" if said else "", flush=True)
     return 0
 
 
@@ -172,6 +175,7 @@ def _verify(setting: Setting, args: argparse.Namespace) -> int:
     if not names:
         print(f"There are no models in {store.folder}.")
     n_wrong = 0
+    said: list[str] = []
     with Bars() as bars:
         for name in names:
             known = setting.catalogue.models.get(name)
@@ -182,7 +186,8 @@ def _verify(setting: Setting, args: argparse.Namespace) -> int:
                 problems = store.differences(name, pin, bars.advance)
                 bars.end()
             n_wrong += bool(problems)
-            print("\n".join(f"{name}: {problem}" for problem in problems) or f"{name}: as pinned", flush=True)
+            said += [f"{name}: {problem}" for problem in problems] or [f"{name}: as pinned"]
+    print("\n".join(said), end="\n" if said else "")
     if n_wrong:
         print(f"voicestack models: {n_wrong} of {len(names)} are not as they should be", file=sys.stderr)
     return 1 if n_wrong else 0
