@@ -49,6 +49,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     WAITS.clear()
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VOICESTACK_MIRROR_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
     with model_hub() as hub:
         hub.add("o/asr", FILES)
         hub.add("o/v", VOICE)
@@ -259,6 +260,15 @@ def test_a_dead_hub_is_given_up(
     assert models("pull", "loose") == 1
     assert "the connection to http://127.0.0.1:1 broke" in capsys.readouterr().err
     assert WAITS == [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def test_an_offline_machine_is_told_what_to_do(
+    hub: Hub, store: ModelStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert models("pull", "pinned") == 1
+    assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
+    assert models("pull", "pinned", "--mirror", hub.url) == 0
 
 
 def test_no_room_is_said_before_anything_is_fetched(

@@ -98,7 +98,7 @@ class ModelStore:
         self._change(lambda pins: {other: pin for other, pin in pins.items() if other != name})
 
     def _change(self, changed: Callable[[dict[str, Pin]], dict[str, Pin]]) -> None:
-        with self._guarded("locks"):
+        with self._guarded(".pins"):
             write_lock(self.folder / LOCK_FILE, changed(self.pins()))
 
     @contextmanager
