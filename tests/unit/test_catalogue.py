@@ -20,6 +20,7 @@ from voicestack.core.catalogue import (
 from voicestack.core.errors import ConfigError
 from voicestack.core.pins import PinConflict, read_pins, settled, written
 from voicestack.engines.model_store import find_model, models_folder
+from voicestack.server import needed_models as needed
 from voicestack.server.needed_models import needed_models, require_models
 
 A, B, SHA = "a" * 40, "b" * 40, "c" * 64
@@ -222,3 +223,16 @@ def test_a_configuration_whose_models_are_missing_names_each_command(tmp_path: P
         require_models(config)
     (tmp_path / "qwen3-1.7b").mkdir()
     require_models(config)
+
+
+def test_all_that_is_missing_comes_with_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = ["base.en", "qwen3-1.7b", "here"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr(needed, "needed_models", lambda config: lacking)
+    config = load(None, env={}, sets=[f"models.folder={tmp_path}"]).config
+    with pytest.raises(ConfigError, match=r"lacks base\.en, qwen3-1\.7b: .*pull base\.en qwen3-1\.7b`$"):
+        require_models(config)
+    lacking.append("/nowhere/x.gguf")
+    with pytest.raises(ConfigError) as error:
+        require_models(config)
+    assert len(str(error.value).splitlines()) == 3

@@ -1,6 +1,7 @@
 """Which models does a configuration need, and which of them are not there?"""
 
 from voicestack.config.schema import Config
+from voicestack.core.catalogue import NAME
 from voicestack.core.errors import ConfigError
 from voicestack.engines.model_store import find_model, models_folder
 
@@ -14,13 +15,17 @@ def needed_models(config: Config) -> list[str]:
 
 
 def require_models(config: Config) -> None:
-    """See that they are there. Raises ConfigError: which are not, each with the command that fetches it."""
+    """See that they are there. Raises ConfigError: which are not, and the command that fetches them."""
     folder = models_folder(config.models.folder)
-    problems = []
+    missing, problems = [], []
     for name in needed_models(config):
         try:
             find_model(name, folder)
         except ConfigError as error:
+            missing.append(name)
             problems.append(str(error))
+    if len(missing) > 1 and all(NAME.fullmatch(name) for name in missing):
+        names = ", ".join(missing)
+        raise ConfigError(f"{folder} lacks {names}: run `voicestack models pull {' '.join(missing)}`")
     if problems:
         raise ConfigError("\n".join(problems))
