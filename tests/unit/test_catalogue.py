@@ -157,7 +157,7 @@ def test_the_catalogue_that_is_shipped() -> None:
         profile: {catalogue.models[name].stage for name in catalogue.of_profile(profile)}
         for profile in ("cpu", "gpu")
     }
-    assert stages == {"cpu": {"asr", "llm", "tts"}, "gpu": {"asr", "llm", "tts"}}
+    assert stages == {"cpu": {"asr", "llm", "tts"}, "gpu": {"asr", "llm", "tts", "draft"}}
     for model in catalogue.models.values():
         assert model.source, f"{model.name}: where are its pins from?"
         assert model.licence or "licence" in model.note.lower(), model.name

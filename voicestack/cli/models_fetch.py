@@ -145,7 +145,8 @@ class Fetcher:
 
     def _fetch(self, model: Model, pin: Pin, file: ModelFile) -> tuple[Path, ModelFile]:
         part = self._store.part(model.name, file)
-        if file.size_bytes is None:  # where it ends is not known, so neither is whether a part is all of it
+        # Where a file ends that has no known length, nobody knows whether a part is all of it.
+        if file.size_bytes is None or _length(part) > file.size_bytes:
             part.unlink(missing_ok=True)
         goes_on = _length(part) > 0
         self._complete(model, pin, file, part)
@@ -183,9 +184,6 @@ class Fetcher:
     def _receive(self, model: Model, pin: Pin, file: ModelFile, part: Path) -> None:
         """Fetch what is lacking, or as much of it as comes."""
         have_bytes = _length(part)
-        if file.size_bytes is not None and have_bytes > file.size_bytes:
-            part.unlink()
-            have_bytes = 0
         try:
             with part.open("ab") as opened:
                 if file.size_bytes == 0:
