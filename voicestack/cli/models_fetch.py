@@ -15,7 +15,7 @@ from voicestack.cli.models_sources import Body, Interrupted, Source
 from voicestack.core.catalogue import Model, ModelFile, Pin
 from voicestack.core.errors import ModelError
 from voicestack.core.pins import PinConflict, settled
-from voicestack.engines.model_files import digest, wrong
+from voicestack.engines.model_files import Digest, digest, wrong
 from voicestack.engines.model_store import ModelStore
 
 TRIES = 6
@@ -121,12 +121,16 @@ class Fetcher:
         for file in pin.files if self._store.has(name) else ():
             path = self._store.where(name) / file.path
             if path.is_file() and path.stat().st_size == file.size_bytes and (file.sha256 or file.blob):
-                self._reports.begin(f"checking {name}/{file.path}", file.size_bytes, 0)
-                found = digest(path, self._reports.advance)
-                self._reports.end()
+                found = self._digest(name, file, path)
                 if not wrong(file, found):
                     good[file.path] = ModelFile(file.path, found.size_bytes, found.sha256)
         return good
+
+    def _digest(self, name: str, file: ModelFile, path: Path) -> Digest:
+        self._reports.begin(f"checking {name}/{file.path}", path.stat().st_size, 0)
+        found = digest(path, self._reports.advance, with_blob=not file.sha256)
+        self._reports.end()
+        return found
 
     def _has_others(self, name: str, pin: Pin) -> bool:
         folder = self._store.where(name)
@@ -150,13 +154,13 @@ class Fetcher:
             part.unlink(missing_ok=True)
         goes_on = _length(part) > 0
         self._complete(model, pin, file, part)
-        found = digest(part)
+        found = self._digest(model.name, file, part)
         problem = wrong(file, found)
         if problem and goes_on:  # what was there before may have been something else
             part.unlink()
             self._reports.say(f"{model.name}/{file.path}: {problem}; fetching it anew")
             self._complete(model, pin, file, part)
-            found = digest(part)
+            found = self._digest(model.name, file, part)
             problem = wrong(file, found)
         if problem:
             part.unlink()

@@ -26,20 +26,33 @@ class Digest:
     blob: str
 
 
-def digest(path: Path, on_bytes: Callable[[int], None] = lambda n: None) -> Digest:
-    """Read a file and say what is in it. `on_bytes` is told of every piece's length. Raises OSError."""
+def digest(path: Path, on_bytes: Callable[[int], None], *, with_blob: bool = False) -> Digest:
+    """Read a file and say what is in it.
+
+    Args:
+        path: The file.
+        on_bytes: Is told of every piece's length.
+        with_blob: Find its git object id, too; otherwise that is empty.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     size_bytes = path.stat().st_size
     sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
     with path.open("rb") as file:
         while piece := file.read(CHUNK_BYTES):
             sha256.update(piece)
-            blob.update(piece)
+            if with_blob:
+                blob.update(piece)
             on_bytes(len(piece))
-    return Digest(size_bytes, sha256.hexdigest(), blob.hexdigest())
+    return Digest(size_bytes, sha256.hexdigest(), blob.hexdigest() if with_blob else "")
 
 
 def wrong(file: ModelFile, found: Digest) -> str:
-    """What is wrong with a file's bytes; empty if they are right, as far as is known."""
+    """What is wrong with a file's bytes; empty if they are right, as far as is known.
+
+    Without a SHA-256 in `file`, `found` must have the git object id.
+    """
     for what, should, is_ in (
         ("bytes", file.size_bytes, found.size_bytes),
         ("the SHA-256", file.sha256, found.sha256),
