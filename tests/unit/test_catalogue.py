@@ -166,14 +166,14 @@ def test_the_catalogue_that_is_shipped() -> None:
 
 def test_the_models_that_a_configuration_names_are_those_of_the_catalogue() -> None:
     config = load(None, env={}, sets=["llm.model=qwen2.5-1.5b-instruct"]).config
-    assert needed_models(config) == ["qwen2.5-1.5b-instruct"]
+    assert needed_models(config) == [("llm.model", "qwen2.5-1.5b-instruct")]
     assert {config.whisper.model, config.vllm.model, config.piper.voice} <= set(load_catalogue().models)
 
 
 @pytest.mark.parametrize("profile", profiles())
 def test_pulling_a_profile_brings_what_it_loads(profile: str) -> None:
     config = load(profile, env={}, sets=[]).config
-    assert set(needed_models(config)) <= set(load_catalogue().of_profile(profile))
+    assert {name for _, name in needed_models(config)} <= set(load_catalogue().of_profile(profile))
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
@@ -182,7 +182,7 @@ def test_a_command_that_lacks_a_model_says_how_to_get_it(
 ) -> None:
     sets = ["--set", "llm.model=qwen3-1.7b", "--set", f"models.folder={tmp_path}"]
     assert run_command([command, *sets]) == 2
-    problem = "there is no model 'qwen3-1.7b' in {}: run `voicestack models pull qwen3-1.7b`"
+    problem = "llm.model: there is no model 'qwen3-1.7b' in {}: run `voicestack models pull qwen3-1.7b`"
     assert capsys.readouterr().err == f"voicestack: {problem.format(tmp_path)}\n"
 
 
@@ -226,13 +226,15 @@ def test_a_configuration_whose_models_are_missing_names_each_command(tmp_path: P
 
 
 def test_all_that_is_missing_comes_with_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lacking = ["base.en", "qwen3-1.7b", "here"]
+    lacking = [("whisper.model", "base.en"), ("llm.model", "qwen3-1.7b"), ("piper.voice", "here")]
     (tmp_path / "here").mkdir()
     monkeypatch.setattr(needed, "needed_models", lambda config: lacking)
     config = load(None, env={}, sets=[f"models.folder={tmp_path}"]).config
-    with pytest.raises(ConfigError, match=r"lacks base\.en, qwen3-1\.7b: .*pull base\.en qwen3-1\.7b`$"):
+    with pytest.raises(
+        ConfigError, match=r"lacks base\.en \(whisper\.model\), .*pull base\.en qwen3-1\.7b`$"
+    ):
         require_models(config)
-    lacking.append("/nowhere/x.gguf")
+    lacking.append(("vllm.model", "/nowhere/x.gguf"))
     with pytest.raises(ConfigError) as error:
         require_models(config)
     assert len(str(error.value).splitlines()) == 3

@@ -109,7 +109,8 @@ def _list(setting: Setting, args: argparse.Namespace) -> int:
 
 def _pull(setting: Setting, args: argparse.Namespace) -> int:
     bundle = Bundle(Path(args.bundle)) if args.bundle else None
-    names = args.names or (list(bundle.pins) if bundle else needed_models(setting.config))
+    needed = [name for _, name in needed_models(setting.config)]
+    names = args.names or (list(bundle.pins) if bundle else needed)
     offered = bundle.pins if bundle else {}
     strangers = {name: Model(name, "llm", pin, EVERYTHING) for name, pin in offered.items()}
     models = _models(Catalogue({**strangers, **setting.catalogue.models}), names)
