@@ -11,6 +11,7 @@ import uvloop
 from voicestack.config.load import load
 from voicestack.config.schema import Config
 from voicestack.server.lifecycle import Running, keys_file_of, serve
+from voicestack.server.needed_models import require_models
 from voicestack.server.readiness import QUESTION_FILE
 from voicestack.telemetry.logs import set_up_logs
 
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     sets += [f"tls.cert_file={args.tls_cert}"] if args.tls_cert else []
     sets += [f"tls.key_file={args.tls_key}"] if args.tls_key else []
     config = load(args.config, env=os.environ, sets=sets).config
+    require_models(config)
     set_up_logs(config.telemetry.log_level, config.telemetry.log_format, sys.stderr)
     print(f"voicestack: profile {config.profile}; starting the engines ...", flush=True)
     told = False

@@ -161,7 +161,8 @@ class LlmSection(BaseModel):
     url: HttpUrl = ""
     """Where the API is, up to and including /v1. For `openai` only."""
     model: str = ""
-    """The model's name at the API (`openai`), or the path of a GGUF file; empty for SmolLM2-135M-Instruct."""
+    """The model's name at the API (`openai`), or a GGUF file: its path, or a name for which
+    `voicestack models list` has one; empty for SmolLM2-135M-Instruct."""
     api_key: SecretStr = SecretStr("")
     """Better set as VOICESTACK__LLM__API_KEY than in a file."""
     binary: str = ""

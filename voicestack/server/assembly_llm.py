@@ -33,11 +33,13 @@ def llm_of(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
         key = config.llm.api_key.get_secret_value() or None
         return OpenAiLlm(config.llm.url, config.llm.model, clock=clock, settings=settings, api_key=key), ()
     from voicestack.engines.llama_server import LlamaOptions, LlamaServer
+    from voicestack.engines.model_store import find_model, models_folder
 
+    model = config.llm.model and str(find_model(config.llm.model, models_folder(config.models.folder)))
     server = LlamaServer(
         clock=clock,
         binary=config.llm.binary,
-        model=config.llm.model,
+        model=model,
         options=LlamaOptions(
             config.llm.slots, config.llm.context_tokens, config.llm.threads, plain_chat=tools == "prompted"
         ),
