@@ -65,7 +65,7 @@ PHANTOMS = frozenset(
 )
 """What Whisper writes of silence and noise most often, as the works above report it, and its like in other
 languages that users of faster-whisper report."""
-PHANTOM_P_NO_SPEECH, PHANTOM_P_RIGHT = 0.3, 0.5
+PHANTOM_P_NO_SPEECH, DOUBTFUL_P_RIGHT = 0.3, 0.5
 """People say "thank you" too: it is a phantom where silence is half as probable as it must be by itself, or
 the words are less probable than not."""
 
@@ -119,14 +119,16 @@ def without_loops(words: Sequence[HeardWord]) -> tuple[HeardWord, ...]:
 
 
 def within_sound(words: Sequence[HeardWord], heard: NDArray[np.bool_]) -> tuple[HeardWord, ...]:
-    """The words at whose place there is something to hear; `heard` has a value for every 10 ms."""
-    return tuple(
-        word
-        for word in words
-        if heard[
-            max(0, math.floor((word.start_s - REACH_S) * 100)) : math.ceil((word.end_s + REACH_S) * 100)
-        ].any()
-    )
+    """The words but the doubtful ones where there is nothing to hear; `heard` has a value for every 10 ms.
+
+    A word that the model is sure of stays: rather its time is wrong.
+    """
+    return tuple(word for word in words if word.p_right >= DOUBTFUL_P_RIGHT or _sounds(word, heard))
+
+
+def _sounds(word: HeardWord, heard: NDArray[np.bool_]) -> bool:
+    first, last = math.floor((word.start_s - REACH_S) * 100), math.ceil((word.end_s + REACH_S) * 100)
+    return bool(heard[max(0, first) : last].any())
 
 
 def are_improbable(words: Sequence[HeardWord]) -> bool:
@@ -139,7 +141,7 @@ def is_phantom(words: Sequence[HeardWord], p_no_speech: float) -> bool:
     """Whether these words, all of a window, were made up."""
     maybe_silent = p_no_speech > PHANTOM_P_NO_SPEECH
     if sentence(words).casefold().strip(" .,!?\u3002\uff01\u2026") in PHANTOMS:
-        return maybe_silent or sum(word.p_right for word in words) < PHANTOM_P_RIGHT * len(words)
+        return maybe_silent or sum(word.p_right for word in words) < DOUBTFUL_P_RIGHT * len(words)
     return maybe_silent and are_improbable(words)
 
 
