@@ -253,6 +253,17 @@ def test_a_recording_is_transcribed_by_the_server(model: Path, monkeypatch: pyte
                 "/audio/transcriptions", files={"file": ("both.wav", wav_bytes(pcm, 16_000))}
             )
             assert answer.json()["text"] == f"{TALK[0].words} {TALK[1].words}"
+            verbose = await client.post(
+                "/audio/transcriptions",
+                files={"file": ("both.wav", wav_bytes(pcm, 16_000))},
+                data={"response_format": "verbose_json", "timestamp_granularities[]": "word"},
+            )
+            words = verbose.json()["words"]
+            assert [one["word"] for one in words] == f"{TALK[0].words} {TALK[1].words}".split()
+            second_s = len(TALK[0].pcm) / 16_000 + 1.0
+            placed = [0.4 * n + part_s for part_s in (0.0, second_s) for n in range(4)]
+            for one, start_s in zip(words, placed, strict=True):
+                assert one["end"] == pytest.approx(start_s + 0.32, abs=0.15)
             ids = [one["id"] for one in (await client.get("/models")).json()["data"]]
             assert model.name in ids
 
