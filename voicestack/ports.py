@@ -12,6 +12,7 @@ from typing import Protocol
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.errors import RateLimited
+from voicestack.core.heard import HeardWord
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
@@ -75,11 +76,13 @@ class Transcript:
         text: They.
         certainty: How far they can be trusted.
         sure: A beginning of the text, in whole words, that no later transcript of the utterance changes.
+        words: The same words with their times, from a recogniser that has them.
     """
 
     text: str
     certainty: Certainty
     sure: str = ""
+    words: tuple[HeardWord, ...] = ()
 
 
 class Asr(Protocol):

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
 from voicestack.cli import (
+    bench_asr_final,
     bench_beside,
     bench_capacity,
     bench_grid,
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "impair": bench_grid,
         "rtc-capacity": bench_rtc,
         "wer": bench_wer,
+        "asr-final": bench_asr_final,
         "idle": bench_idle,
         "tools": bench_tools,
         "wire": bench_wire,

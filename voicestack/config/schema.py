@@ -131,7 +131,7 @@ class AsrSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["pocketsphinx", "scripted"] = "pocketsphinx"
+    engine: Literal["pocketsphinx", "whisper", "scripted"] = "pocketsphinx"
     workers_min: Count = 1
     """Decoder processes that are always there."""
     workers_max: Count = 4

@@ -19,6 +19,7 @@ DEFAULT_LLM = "SmolLM2-135M-Instruct"
 
 _OWNERS = {
     "pocketsphinx": "cmusphinx",
+    "whisper": "openai",
     "espeak": "espeak-ng",
     "scripted": "voicestack",
     DEFAULT_LLM: "huggingfacetb",
@@ -28,6 +29,8 @@ _LANGUAGES = {"pocketsphinx": ("en",)}
 
 def languages_of(config: Config) -> tuple[str, ...]:
     """What the recogniser knows, as ISO 639-1; empty if that is not known."""
+    if config.asr.engine == "whisper" and PurePath(config.whisper.model).name.endswith(".en"):
+        return ("en",)
     return _LANGUAGES.get(config.asr.engine, ())
 
 
@@ -44,7 +47,7 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
         "tts": config.tts.engine,
     }
     names = {
-        "asr": str(getattr(config.asr, "model", "")) or config.asr.engine,
+        "asr": _asr_name(config),
         "llm": _llm_name(config),
         "tts": str(getattr(config.tts, "model", "")) or config.tts.engine,
     }
@@ -57,6 +60,10 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
             Model(id=f"{name}-{stage}" if is_shared else name, created=since_s, owned_by=owner, stage=stage)
         )
     return tuple(models)
+
+
+def _asr_name(config: Config) -> str:
+    return PurePath(config.whisper.model).name if config.asr.engine == "whisper" else config.asr.engine
 
 
 def _llm_name(config: Config) -> str:
