@@ -106,9 +106,9 @@ def choose(voices: Sequence[VoiceFile], wanted: str, default: Choice) -> Choice:
     if place is None:
         return default
     speaker = voices[place].speaker(who) if who else None
-    return Choice(
-        place, speaker if speaker is not None else default.speaker if place == default.voice else None
-    )
+    if speaker is None and place == default.voice:
+        speaker = default.speaker
+    return Choice(place, speaker)
 
 
 def _of_language(voices: Sequence[VoiceFile], tag: str) -> int | None:

@@ -37,7 +37,7 @@ from voicestack.engines.spoken_frames import LOUD, WordEnd, framed, gap_after
 SAMPLE_TEXT = "1, 2, 3, 4, 5, 6, 7, 8, 9."
 """What the loudness is measured on: eSpeak NG says it in every language."""
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
-_PAUSE_WEIGHT = 4.0
+_COMMA = 4.0
 """A comma lasts as long as about four phonemes; where the voice does not tell how long they were."""
 
 
@@ -180,7 +180,6 @@ class _Net:
     def __init__(self, path: Path, manner: Manner) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = manner.threads
-        options.inter_op_num_threads = 1
         options.add_session_config_entry(
             "session.intra_op.allow_spinning", "0"
         )  # the cores are not ours alone
@@ -246,5 +245,5 @@ def estimated(sentence: Sequence[str], pcm: Pcm) -> list[int]:
 
 def _weight(phoneme: str) -> float:
     if phoneme in ",;:.?!":
-        return _PAUSE_WEIGHT
+        return _COMMA
     return 1.0 if phoneme == LONG or phoneme not in MARKS else 0.0

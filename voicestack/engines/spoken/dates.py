@@ -5,12 +5,12 @@ from functools import lru_cache
 
 from babel import Locale
 
-from voicestack.engines.spoken.languages import Language
+from voicestack.engines.spoken.languages import BRITISH, Language
 from voicestack.engines.spoken.numbers import cardinal, ordinal, year
 from voicestack.engines.spoken.rules import Rule
 
 _DATIVE = re.compile(r"\b(?:am|vom|zum|dem|den|ab|bis|seit|beim)\s+$", re.IGNORECASE)
-"""After these a German ordinal ends in -n."""
+_ARTICLE = re.compile(r"\b(?:der|die|das)\s+$", re.IGNORECASE)
 
 
 @lru_cache
@@ -30,8 +30,16 @@ def month_numbers(locale: str) -> dict[str, int]:
     return found
 
 
-def date(day: int, month: int, year_: int | None, language: Language, *, dative: bool = False) -> str | None:
-    """A date in words; None where there is no such day."""
+def date(day: int, month: int, year_: int | None, language: Language, before: str = "") -> str | None:
+    """A date in words; None where there is no such day.
+
+    Args:
+        day: 1..31.
+        month: 1..12.
+        year_: None for none.
+        language: Whose words.
+        before: The text before the date, which decides upon endings.
+    """
     if not (1 <= day <= 31 and 1 <= month <= 12):
         return None
     name = months(language.locale)[month - 1]
@@ -42,7 +50,7 @@ def date(day: int, month: int, year_: int | None, language: Language, *, dative:
         case "en":
             return f"the {ordinal(day, language)} of {name}{past and ', ' + past}"
         case "de":
-            return f"{ordinal(day, language)}{'n' if dative else ''} {name}{past and ' ' + past}"
+            return f"{ordinal(day, language)}{_german_ending(before)} {name}{past and ' ' + past}"
         case "fr":
             first = ordinal(1, language) if day == 1 else cardinal(day, language)
             return f"{first} {name}{past and ' ' + past}"
@@ -91,29 +99,44 @@ def rules(language: Language) -> list[Rule]:
     def named(found: re.Match[str]) -> str | None:
         n = month_numbers(language.locale)[found["name"].lower().rstrip(".")]
         past = found["year"]
-        dative = _DATIVE.search(found.string[: found.start()]) is not None
-        return date(int(found["day"]), n, int(past) if past else None, language, dative=dative)
+        before = found.string[: found.start()]
+        said = date(int(found["day"]), n, int(past) if past else None, language, before)
+        if language.code != "en" or found["name"] == found[0][: len(found["name"])]:
+            return said
+        british = date(int(found["day"]), n, int(past) if past else None, BRITISH)
+        return british.removeprefix("the ") if british and before.lower().endswith("the ") else british
 
     def iso(found: re.Match[str]) -> str | None:
-        dative = _DATIVE.search(found.string[: found.start()]) is not None
-        return date(int(found["day"]), int(found["month"]), int(found["year"]), language, dative=dative)
+        before = found.string[: found.start()]
+        return date(int(found["day"]), int(found["month"]), int(found["year"]), language, before)
 
     def numeric(found: re.Match[str]) -> str | None:
         first, second = int(found[1]), int(found[2])
         day_, month_ = (second, first) if language.month_first and first <= 12 else (first, second)
         past = int(found[3]) if len(found[3]) == 4 else 2000 + int(found[3])
-        dative = _DATIVE.search(found.string[: found.start()]) is not None
-        return date(day_, month_, past, language, dative=dative)
+        return date(day_, month_, past, language, found.string[: found.start()])
+
+    def without_year(found: re.Match[str]) -> str | None:
+        return date(int(found[1]), int(found[2]), None, language, found.string[: found.start()])
 
     dates = [
         (rf"(?<![\w.,/]){day}{mark}{of}{month}(?:{then}{year_}(?!\d))?", named),
         (r"(?<![\w.,/-])(?P<year>[12]\d{3})-(?P<month>\d{1,2})-(?P<day>\d{1,2})(?![\w-])", iso),
         (r"(?<![\w.,/-])(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?![\w/-])", numeric),
     ]
+    if language.code == "de":
+        dates.append((r"(?<![\w.,/])(\d{1,2})\.(\d{1,2})\.(?!\d)", without_year))
     if language.code == "en":
         dates.append((rf"\b{month}\s+{day}(?:st|nd|rd|th)?\b(?!:)(?:,?\s+{year_}\b)?", named))
     patterns = [(re.compile(pattern, re.IGNORECASE), said) for pattern, said in dates]
     return [*patterns, *_times(language)]
+
+
+def _german_ending(before: str) -> str:
+    """Of an ordinal: "am fünften", "der fünfte", "fünfter"."""
+    if _DATIVE.search(before):
+        return "n"
+    return "" if _ARTICLE.search(before) else "r"
 
 
 def _feminine(number: str) -> str:
@@ -125,7 +148,10 @@ def _times(language: Language) -> list[Rule]:
         groups = found.groupdict()
         return clock(int(groups["hour"]), int(groups.get("minute") or 0), language, groups.get("half") or "")
 
-    hour, minute = r"(?<![\w:.,/-])(?P<hour>\d{1,2})", r"(?P<minute>[0-5]\d)(?![\d:])"
+    def to(found: re.Match[str]) -> str:
+        return f" {language.word('to')} "
+
+    hour, minute = r"(?<![\w:.,/])(?P<hour>\d{1,2})", r"(?P<minute>[0-5]\d)(?![\d:])"
     half = r"(?P<half>[ap]\.?\s?m\b\.?)"
     tails = {
         "en": [rf"{hour}[:.]{minute}\s*{half}", rf"{hour}\s*{half}", rf"{hour}:{minute}"],
@@ -133,4 +159,6 @@ def _times(language: Language) -> list[Rule]:
         "fr": [rf"{hour}\s?h\s?{minute}", rf"{hour}\s?h\b", rf"{hour}:{minute}"],
     }
     patterns = tails.get(language.code, [rf"{hour}:{minute}(?:\s*h\b)?"])
-    return [(re.compile(pattern, re.IGNORECASE), said) for pattern in patterns]
+    at_time = r"(?=\d{1,2}(?:[:.h][0-5]\d|\s?[ap]\.?m\b|\s?Uhr|\s?h\b|[:.][0-5]\d\s?Uhr))"
+    dash = re.compile(rf"(?<=[\dm.])\s?[-\N{{EN DASH}}]\s?{at_time}", re.IGNORECASE)
+    return [(dash, to), *((re.compile(pattern, re.IGNORECASE), said) for pattern in patterns)]

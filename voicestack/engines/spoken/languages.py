@@ -45,7 +45,7 @@ class Language:
 _NAMES = re.findall(
     r"\S+",
     "point dot at slash dash underscore colon hash and to plus minus times divided equals percent "
-    "about less more degrees number paragraph per_mille question",
+    "about less more degrees number paragraph per_mille question per",
 )
 
 
@@ -58,7 +58,7 @@ _ENGLISH = Language(
     "en_US",
     _words(
         "point dot at slash dash underscore colon hash and to plus minus times divided_by equals percent "
-        "about less_than greater_than degrees number section per_mille question_mark"
+        "about less_than greater_than degrees number section per_mille question_mark per"
     ),
     month_first=True,
     letters={"A": "ay"},
@@ -82,17 +82,21 @@ _ENGLISH = Language(
         "a.m.": "ay M",
         "p.m.": "P M",
         "C#": "C sharp",
+        "Ph.D.": "P H D",
+        "Vol.": "volume",
+        "vol.": "volume",
         "w/": "with",
         "w/o": "without",
     },
 )
 
-_GERMAN = Language(
+GERMAN = Language(
     "de",
     "de_DE",
     _words(
         "Komma Punkt ät Schrägstrich Bindestrich Unterstrich Doppelpunkt Raute und bis plus minus mal "
-        "geteilt_durch gleich Prozent etwa kleiner_als größer_als Grad Nummer Paragraf Promille Fragezeichen"
+        "geteilt_durch gleich Prozent etwa kleiner_als größer_als Grad Nummer Paragraf Promille "
+        "Fragezeichen pro"
     ),
     decimal=",",
     groups=".\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}",
@@ -119,16 +123,26 @@ _GERMAN = Language(
         "Mio.": "Millionen",
         "Mrd.": "Milliarden",
     },
-    feminine=("Stunde", "Sekunde", "Minute", "Millisekunde", "Meile", "Kilowattstunde", "Tonne"),
+    feminine=(
+        "Stunde",
+        "Sekunde",
+        "Minute",
+        "Millisekunde",
+        "Meile",
+        "Kilowattstunde",
+        "Tonne",
+        "Million",
+        "Milliarde",
+    ),
 )
 
 _SPANISH = Language(
     "es",
     "es_ES",
     _words(
-        "coma punto arroba barra guion guion_bajo dos_puntos almohadilla y a más menos por dividido_entre "
-        "igual_a por_ciento aproximadamente menor_que mayor_que grados número sección por_mil "
-        "signo_de_interrogación"
+        "coma punto arroba barra guion guion_bajo dos_puntos almohadilla y a más menos por "
+        "dividido_entre igual_a por_ciento aproximadamente menor_que mayor_que grados número sección "
+        "por_mil signo_de_interrogación por"
     ),
     decimal=",",
     groups=".\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE} ",
@@ -158,8 +172,9 @@ _FRENCH = Language(
     "fr",
     "fr_FR",
     _words(
-        "virgule point arobase slash tiret tiret_bas deux-points dièse et à plus moins fois divisé_par égale "
-        "pour_cent environ inférieur_à supérieur_à degrés numéro paragraphe pour_mille point_d'interrogation"
+        "virgule point arobase slash tiret tiret_bas deux-points dièse et à plus moins fois divisé_par "
+        "égale pour_cent environ inférieur_à supérieur_à degrés numéro paragraphe pour_mille "
+        "point_d'interrogation par"
     ),
     decimal=",",
     groups="\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE} ",
@@ -184,7 +199,7 @@ _FRENCH = Language(
     feminine=("heure", "livre", "seconde", "minute", "milliseconde", "tonne", "couronne", "roupie"),
 )
 
-_BRITISH = Language(
+BRITISH = Language(
     "en",
     "en_GB",
     _ENGLISH.words,
@@ -202,12 +217,12 @@ _LATIN_AMERICAN = Language(
 
 _BY_TAG = {
     "en": _ENGLISH,
-    "en-gb": _BRITISH,
-    "en-au": _BRITISH,
-    "en-nz": _BRITISH,
-    "en-ie": _BRITISH,
-    "en-in": _BRITISH,
-    "de": _GERMAN,
+    "en-gb": BRITISH,
+    "en-au": BRITISH,
+    "en-nz": BRITISH,
+    "en-ie": BRITISH,
+    "en-in": BRITISH,
+    "de": GERMAN,
     "es": _SPANISH,
     "es-419": _LATIN_AMERICAN,
     "es-mx": _LATIN_AMERICAN,
@@ -215,7 +230,7 @@ _BY_TAG = {
     "fr": _FRENCH,
 }
 
-KNOWN = (_ENGLISH, _BRITISH, _GERMAN, _SPANISH, _LATIN_AMERICAN, _FRENCH)
+KNOWN = (_ENGLISH, BRITISH, GERMAN, _SPANISH, _LATIN_AMERICAN, _FRENCH)
 
 
 def language_of(tag: str) -> Language | None:

@@ -102,6 +102,15 @@ UNITS = {
 """CLDR's name of a unit by its symbol. "in" is left out: it is a word."""
 
 
+_FRENCH_UNITS = {
+    "To": "digital-terabyte",
+    "Go": "digital-gigabyte",
+    "Mo": "digital-megabyte",
+    "Ko": "digital-kilobyte",
+    "ko": "digital-kilobyte",
+}
+
+
 @lru_cache(maxsize=512)
 def unit_name(unit: str, locale: str, *, one: bool) -> str:
     """What the unit is called after a number."""
@@ -149,29 +158,38 @@ def rules(language: Language) -> list[Rule]:
 
     def measured(found: re.Match[str]) -> str:
         amount = found["amount"]
-        unit = UNITS[found["unit"]]
+        unit = known[found["unit"]]
         name = unit_name(unit, language.locale, one=is_one(amount.lstrip("-\N{MINUS SIGN}"), language))
         return counted(amount, name, language)
 
     def from_to(found: re.Match[str]) -> str:
-        unit = UNITS[found["unit"]]
+        unit = known[found["unit"]]
         name = unit_name(unit, language.locale, one=False)
         first = number(found["first"], language)
         return f"{first} {language.word('to')} {counted(found['amount'], name, language)}"
 
+    def priced_range(found: re.Match[str]) -> str:
+        first = number(found["first"], language)
+        code = _SYMBOLS.get(found["mark"], found["mark"])
+        return f"{first} {language.word('to')} {money(found['amount'], code, found['scale'] or '', language)}"
+
+    known = UNITS | (_FRENCH_UNITS if language.code == "fr" else {})
     short = _SCALES.get(language.code, {})
     scales = [*_SCALE_WORDS.get(language.code, []), *short]
     scale_words = "|".join(sorted(map(re.escape, scales), key=len, reverse=True))
     scale = rf"(?:\s?(?P<scale>(?i:{scale_words}))\b\.?)?" if scales else "(?P<scale>)"
     marks = "|".join(sorted(map(re.escape, [*_SYMBOLS, *_CODES]), key=len, reverse=True))
-    units = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+    units = "|".join(sorted(map(re.escape, known), key=len, reverse=True))
     amount = rf"(?P<amount>{language.number})"
     before, minus = r"(?<![\w.,])", "(?P<minus>[-\N{MINUS SIGN}])?"
     signed = rf"(?<![\w.,])(?P<amount>[-\N{{MINUS SIGN}}]?{language.number})"
     unit = rf"\s?(?P<unit>{units})(?![\w/²³])"
+    dash = r"\s?[-\N{EN DASH}]\s?"
+    ranged = rf"(?P<mark>{marks})\s?(?P<first>{language.number}){dash}(?:{marks})?{amount}(?!\d){scale}"
     return [
+        (re.compile(before + ranged), priced_range),
         (re.compile(rf"{before}{minus}(?P<mark>{marks})\s?{amount}(?!\d){scale}", re.IGNORECASE), priced),
         (re.compile(rf"{before}{minus}{amount}{scale}\s?(?P<mark>{marks})(?!\w)"), priced),
-        (re.compile(rf"{before}(?P<first>{language.number})\s?[-\N{{EN DASH}}]\s?{amount}{unit}"), from_to),
+        (re.compile(rf"{before}(?P<first>{language.number}){dash}{amount}{unit}"), from_to),
         (re.compile(signed + unit), measured),
     ]

@@ -1,9 +1,10 @@
 """How are bare numbers, acronyms, abbreviations and signs said?"""
 
 import re
+from collections.abc import Callable
 
-from voicestack.engines.spoken.languages import Language
-from voicestack.engines.spoken.numbers import cardinal, counted, number, ordinal, spelled, year
+from voicestack.engines.spoken.languages import GERMAN, Language
+from voicestack.engines.spoken.numbers import cardinal, counted, digits, number, ordinal, spelled, year
 from voicestack.engines.spoken.rules import Rule
 
 SAID_AS_WORDS = frozenset(
@@ -47,6 +48,7 @@ _SIGNS = {
     "#": "hash",
     "§": "paragraph",
     "°": "degrees",
+    "~": "about",
 }
 _WITHOUT_SLASH = frozenset(["24/7", "50/50", "9/11", "20/20"])
 
@@ -81,14 +83,40 @@ def ordinals(language: Language) -> list[Rule]:
         "fr": r"(\d{1,4})(?:er|re|ère|e|ème)",
     }.get(language.code)
     found: list[Rule] = [(re.compile(rf"(?<![\w.,]){pattern}(?!\w)"), nth)] if pattern else []
-    if language.code == "en":  # "the 1980s"
-        decade = re.compile(r"(?<![\w.,])([12]\d\d0)'?s\b")
-        found.append((decade, lambda match: re.sub(r"y$", "ie", year(int(match[1]), language)) + "s"))
+    if language.code == "en":
+        found += [
+            (re.compile(r"(?<![\w.,])([12]\d\d0)'?s\b"), lambda at: _plural(year(int(at[1]), language))),
+            (re.compile(r"(?<!\w)['\u2019](\d0)s\b"), lambda at: _plural(cardinal(int(at[1]), language))),
+            (re.compile(r"\b[Nn]o\.\s?(?=\d)"), lambda match: f"{language.word('number')} "),
+            (re.compile(r"(?:(?<=[Cc]all )|(?<=[Dd]ial ))\d{3,6}(?![\d.,-]*\d)"), _one_by_one(language)),
+        ]
+    if language.code == "de":
+        found += [
+            (re.compile(r"(?<=\w)str\.(?!\w)"), lambda match: "straße"),
+            (re.compile(rf"\b({_GERMAN_ARTICLES})\s+(\d{{1,3}})\.(?=\s+\w)", re.IGNORECASE), _german_nth),
+        ]
     return found
+
+
+_GERMAN_ARTICLES = "der|die|das|am|im|dem|den|vom|zum|beim|zur"
+
+
+def _german_nth(found: re.Match[str]) -> str:
+    said = ordinal(int(found[2]), GERMAN)
+    return f"{found[1]} {said}{'' if found[1].lower() in ('der', 'die', 'das') else 'n'}"
+
+
+def _plural(said: str) -> str:
+    return re.sub(r"y$", "ie", said) + "s"
+
+
+def _one_by_one(language: Language) -> Callable[[re.Match[str]], str]:
+    return lambda found: digits(found[0], language)
 
 
 def _numbers(language: Language) -> list[Rule]:
     fractions = _FRACTIONS[language.code]
+    halves = "".join(one for one in fractions if len(one) == 1)
     to, num = language.word("to"), language.number
     not_before, not_after = r"(?<![\w.,])", r"(?!\w|[.,]\d)"
 
@@ -102,6 +130,14 @@ def _numbers(language: Language) -> list[Rule]:
         return year(int(written), language) if is_year(written) else number(written, language)
 
     return [
+        (
+            re.compile(rf"{not_before}(\d+)\s?([{halves}])"),
+            lambda found: f"{number(found[1], language)} {language.word('and')} {fractions[found[2]]}",
+        ),
+        (
+            re.compile(r"(?<![\w.,])[.](\d+)(?!\w)"),
+            lambda found: f"{language.word('point')} {digits(found[1], language)}",
+        ),
         (
             re.compile(rf"(?<![\w/])(?:{'|'.join(map(re.escape, fractions))})(?![\w/])"),
             lambda found: fractions[found[0]],
@@ -122,7 +158,9 @@ def _numbers(language: Language) -> list[Rule]:
             re.compile(rf"{not_before}\d\d?/\d\d?(?![\w/])"),
             lambda found: _without_slash(found[0], language) if found[0] in _WITHOUT_SLASH else None,
         ),
-        (re.compile(r"(?<=[\d)])\s?/\s?(?=\d)"), lambda found: f" {language.word('slash')} "),
+        (re.compile(r"(?<=\d)\s/\s(?=\d)"), lambda found: f" {language.word('divided')} "),
+        (re.compile(r"(?<=[\d)])/(?=\d)"), lambda found: f" {language.word('slash')} "),
+        (re.compile(r"(?<=[\d%€$£¥])/(?=[^\W\d_]{3})"), lambda found: f" {language.word('per')} "),
         (re.compile(r"(?<=\d\s)[-\N{MINUS SIGN}](?=\s\d)"), lambda found: language.word("minus")),
         (
             re.compile(
@@ -138,7 +176,7 @@ def _numbers(language: Language) -> list[Rule]:
             lambda found: number(found[0], language),
         ),
         (
-            re.compile(r"(?<![\w.,])\d+\.\d+(?!\w|[.,]\d)"),  # a decimal point where a comma is usual
+            re.compile(r"(?<![\w.,])\d+[.,]\d+(?!\w|[.,]\d)"),  # a point where a comma is usual, or so
             lambda found: _with_point(found[0], language),
         ),
         (
@@ -175,9 +213,9 @@ def _may_be_year(found: re.Match[str], language: Language) -> bool:
 
 
 def _with_point(written: str, language: Language) -> str:
-    whole, _, decimals = written.partition(".")
-    point = language.word("dot") if language.decimal == "," else language.word("point")
-    return f"{cardinal(int(whole), language)} {point} {spelled(' '.join(decimals), language)}"
+    whole, mark, decimals = re.split(r"([.,])", written)
+    point = language.word("dot") if mark == "." != language.decimal else language.word("point")
+    return f"{number(whole, language)} {point} {digits(decimals, language)}"
 
 
 def _letters(language: Language) -> list[Rule]:
@@ -213,6 +251,8 @@ def _signs(language: Language) -> list[Rule]:
 
 def _sign(found: re.Match[str], language: Language) -> str:
     before, after = found.string[: found.start()], found.string[found.end() :]
+    if found[0].strip() == "~":
+        return f" {language.word('about')} " if after[:1].isdigit() else " "
     if found[0].strip() in ("<", ">", "#") and not (before[-1:].isalnum() and after[:1].isdigit()):
         return " "
     return f" {language.word(_SIGNS[found[0].strip()])} "

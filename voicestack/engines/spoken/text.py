@@ -124,7 +124,7 @@ def _joined(before: str, after: str, *, glued: bool) -> str:
 def _clean(written: str) -> str:
     """Without what is not said."""
     text = _PAUSES.sub(", ", written)
-    text = re.sub(r"(?<=\w)/(?=\w)", " ", text)
+    text = re.sub(r"(?<=\w)[/_](?=\w)", " ", text)
     text = _NOT_SAID.sub("", text.replace("[[", "").replace("]]", ""))
     return re.sub(r"^\s*[.,;:?!]+(?=\s*\w)", "", text)
 
