@@ -15,7 +15,8 @@ PARTS = st.one_of(
             r"\S+",
             "1 12 1.5 1,5 1.000 1,000 2024 007 5% $5 € 10:30 14h30 3/4 1st 2e 3ª -5 5-10 km °C GB a@b.com "
             "USA www.x.org PDFs U.S. Dr. z.B. M. etc. 1/2/2024 5.3.2024 March März marzo mars "
-            "+1 (555) 123-4567 # & — … ... ?! hello straße l'été ¿qué [[x]] ** <b> \u0301 \u202e \ud800 中文 1½ ½ ~5 x=2 "
+            "+1 (555) 123-4567 # & — … ... ?! hello straße l'été ¿qué [[x]] ** <b> "
+            "\u0301 \u202e \ud800 中文 1½ ½ ~5 x=2 "
             "24/7 '90s $5/month",
         )
     ),

@@ -5,7 +5,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicestack.engines.alignment import MARKS, word_ends
+from voicestack.engines.alignment import MARKS, spliced, word_ends
 
 
 def parts(phonemes: str, *words: str) -> list[str]:
@@ -43,6 +43,12 @@ def test_a_word_without_sound_ends_with_the_one_before() -> None:
     assert word_ends("", ["a", "b"]) == [0, 0]
     assert word_ends("abc", []) == []
     assert word_ends("abc", ["", ""]) == [0, 0]
+
+
+def test_given_phonemes_take_the_place_of_a_word() -> None:
+    assert spliced("ab cd. ef", [2, 5, 9], [6, 9], {1: "xyz"}) == (list("ab xyz. ef"), [2, 6, 10], [7, 10])
+    assert spliced("ab cd", [2, 5], [5], {0: "x", 1: "y"}) == (list("x y"), [1, 3], [3])
+    assert spliced("ab cd", [2, 2, 5], [5], {1: "z"}) == (list("ab z cd"), [2, 4, 7], [7])
 
 
 words = st.lists(st.text("abdefgiklmnoprstuvz", min_size=1, max_size=8), min_size=1, max_size=20)

@@ -6,7 +6,7 @@ eSpeak NG gives the phonemes of a whole clause, in which words run together ("of
 
 # ruff: noqa: RUF001 (phonemes are the subject)
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 MARKS = frozenset(" .,;:!?'\"()[]-¡¿«»—…_^$0123456789ˈˌːˑ˞ʲ")
 """What is not compared: white space, punctuation, stress, length."""
@@ -37,6 +37,36 @@ def word_ends(phonemes: Sequence[str], words: Sequence[Sequence[str]]) -> list[i
         last = max(last, _after(phonemes, at[n_text - 1]) if n_text else 0)
         ends.append(last)
     return ends
+
+
+def spliced(
+    phonemes: Sequence[str],
+    ends: Sequence[int],
+    cuts: Sequence[int],
+    given: Mapping[int, Sequence[str]],
+) -> tuple[list[str], list[int], list[int]]:
+    """Put other phonemes in the place of words.
+
+    Args:
+        phonemes: Of a text.
+        ends: Of its words, as `word_ends` found them.
+        cuts: Of its sentences: how many phonemes there are up to the end of each.
+        given: Phonemes by the place of the word that is said with them.
+
+    Returns:
+        The three, with what is given in its place.
+    """
+    said, out, cut_at = list(phonemes), list(ends), list(cuts)
+    for n in sorted(given, reverse=True):
+        start, end = ends[n - 1] if n else 0, ends[n]
+        while start < end and said[start] in " .,;:!?":
+            start += 1
+        new = list(given[n]) if start < end else [" ", *given[n]]
+        said[start:end] = new
+        longer = len(new) - (end - start)
+        out[n:] = [one + longer for one in out[n:]]
+        cut_at = [one + longer if one >= end else one for one in cut_at]
+    return said, out, cut_at
 
 
 def _after(phonemes: Sequence[str], at: int) -> int:

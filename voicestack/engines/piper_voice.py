@@ -4,6 +4,8 @@ Piper is GPL-3.0 and blocks, so only the worker program imports this.
 """
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -24,7 +26,7 @@ from piper.const import BOS, EOS, PAD
 
 from voicestack.core.audio import NO_AUDIO, Pcm
 from voicestack.core.resample import Resampler
-from voicestack.engines.alignment import LONG, MARKS, word_ends
+from voicestack.engines.alignment import LONG, MARKS, spliced, word_ends
 from voicestack.engines.loudness import gain_for, limited
 from voicestack.engines.piper_files import VoiceFile
 from voicestack.engines.piper_wish import Manner
@@ -107,17 +109,24 @@ class Voice:
         """The phonemes of each sentence, and after how many of them how much of the text is said."""
         if not spans:
             return
-        sentences = self._piper.phonemize(open_ended(" ".join(span.said for span in spans)))
+        given = {n: self._given(span.said) for n, span in enumerate(spans) if "[[" in span.said}
+        # A word whose phonemes are given keeps its place in the sentence: its neighbours depend on it.
+        words = [
+            text[span.start : span.end].strip() if n in given else span.said for n, span in enumerate(spans)
+        ]
+        sentences = self._piper.phonemize(open_ended(" ".join(words)))
         flat = [phoneme for sentence in sentences for phoneme in sentence]
-        ends = word_ends(flat, [self._alone(span.said) for span in spans])
+        ends = word_ends(flat, [self._alone(word) for word in words])
+        cuts = list(accumulate(map(len, sentences)))
+        flat, ends, cuts = spliced(flat, ends, cuts, given)
         n_chars = [*(span.start for span in spans[1:]), len(text)]
         first = n = 0
-        for sentence in sentences:
+        for cut in cuts:
             places = []
-            while n < len(ends) and ends[n] <= first + len(sentence):
+            while n < len(ends) and ends[n] <= cut:
                 places.append(WordEnd(ends[n] - first, n_chars[n]))
                 n += 1
-            first += len(sentence)
+            sentence, first = flat[first:cut], cut
             if any(phoneme not in MARKS for phoneme in sentence):
                 yield sentence, places
 
@@ -169,6 +178,16 @@ class Voice:
             sound = np.concatenate([self._synthesised(part, speaker, 1.0)[0] for part in parts])
             self._gains[speaker] = gain_for(sound, self._own_rate_hz)
         return self._gains[speaker]
+
+    def _given(self, said: str) -> list[str]:
+        """The phonemes of a word of which a part is given in [[ ]]."""
+        found: list[str] = []
+        for part in re.split(r"(\[\[.*?\]\])", said.strip(".,;:?!")):
+            if part.startswith("[["):
+                found += unicodedata.normalize("NFD", part[2:-2].strip())
+            else:
+                found += self._alone(part) if part.strip() else ()
+        return found
 
     def _phonemes_alone(self, said: str) -> tuple[str, ...]:
         return tuple(phoneme for sentence in self._piper.phonemize(said) for phoneme in sentence)
