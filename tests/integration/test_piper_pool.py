@@ -82,7 +82,7 @@ def test_a_worker_that_is_killed_in_mid_phrase_is_replaced(voice: VoiceFile) -> 
             assert worker.n_restarts == 1
             assert worker.n_streams == 0
             assert worker.pid not in (None, old)
-            assert tts.figures() == {"phrases": 2, "waiting": 0, "idle_workers": 1}
+            assert tts.figures() == {"piper_phrases": 2, "piper_waiting": 0, "piper_idle_workers": 1}
             return [old, worker.pid or 0]
 
     async def expect_loss(frames: AsyncIterator[SpokenFrame]) -> None:
@@ -135,7 +135,7 @@ def test_a_first_clause_overtakes_what_follows_another(voice: VoiceFile) -> None
                 for name, follows in (("busy", False), ("later", True), ("first", False), ("second", False)):
                     group.create_task(say(name, follows=follows))
                     await settle()
-                assert tts.figures()["waiting"] == 3
+                assert tts.figures()["piper_waiting"] == 3
                 signal_to(tts.workers[0], signal.SIGCONT)
             assert order == ["busy", "first", "second", "later"]
 
@@ -151,7 +151,7 @@ def test_a_busy_session_leaves_one_worker_to_the_others(voice: VoiceFile) -> Non
                 story = [group.create_task(spoken(tts, STORY, follows=True)) for _ in range(3)]
                 await settle()
                 assert sorted(worker.n_streams for worker in tts.workers) == [0, 1]
-                assert tts.figures()["waiting"] == 2
+                assert tts.figures()["piper_waiting"] == 2
                 (free,) = (worker for worker in tts.workers if not worker.n_streams)
                 signal_to(free, signal.SIGCONT)
                 assert joined(await spoken(tts, "Yes.")) == "Yes."
@@ -159,6 +159,21 @@ def test_a_busy_session_leaves_one_worker_to_the_others(voice: VoiceFile) -> Non
                 for worker in tts.workers:
                     signal_to(worker, signal.SIGCONT)
             assert [joined(task.result()) for task in story] == [STORY] * 3
+
+    asyncio.run(main())
+
+
+def test_who_listens_slowly_holds_nobody_up(voice: VoiceFile) -> None:
+    """A phrase is played for seconds, and made in a fraction of one."""
+
+    async def main() -> None:
+        async with pool([voice]) as tts:
+            async with aclosing(tts.speak(SpeechRequest(STORY))) as frames:
+                said = [await anext(frames)]
+                assert joined(await spoken(tts, "Yes.")) == "Yes."
+                assert tts.figures()["piper_idle_workers"] == 1
+                said += [frame async for frame in frames]
+            assert joined(said) == STORY
 
     asyncio.run(main())
 
@@ -177,7 +192,7 @@ def test_who_gives_up_waiting_leaves_no_trace(voice: VoiceFile, monkeypatch: pyt
                 async with Scope() as impatient:
                     impatient.start(expect_end(tts.speak(SpeechRequest("Hello?"))), name="impatient")
                     await settle()
-                assert tts.figures()["waiting"] == 0
+                assert tts.figures()["piper_waiting"] == 0
                 signal_to(tts.workers[0], signal.SIGCONT)
                 await busy
             assert joined(await spoken(tts, "Hello?")) == "Hello?"
@@ -198,7 +213,7 @@ def test_who_hangs_up_as_he_is_served_gives_the_worker_back(voice: VoiceFile) ->
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            assert tts.figures()["idle_workers"] == 1
+            assert tts.figures()["piper_idle_workers"] == 1
             assert joined(await spoken(tts, "Yes.")) == "Yes."
 
     asyncio.run(main())

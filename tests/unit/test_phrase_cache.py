@@ -41,7 +41,7 @@ def test_a_phrase_is_made_once() -> None:
         assert pcm_of(again) == pcm_of(first)
         assert [frame.text for frame in again] == [frame.text for frame in first]
         assert len(tts.requests) == 1
-        assert cache.figures()["hits"] == cache.figures()["misses"] == 1
+        assert cache.figures()["phrase_cache_hits"] == cache.figures()["phrase_cache_misses"] == 1
 
     asyncio.run(main())
 
@@ -88,8 +88,8 @@ def test_the_least_recently_used_go_and_fixed_ones_stay() -> None:
         for n in range(20):
             await spoken(cache, f"Phrase {n}.")
             await spoken(cache, "Phrase 0.")
-            assert cache.figures()["bytes"] <= size_bytes
-        assert cache.figures()["evicted"] > 0
+            assert cache.figures()["phrase_cache_bytes"] <= size_bytes
+        assert cache.figures()["phrase_cache_evicted"] > 0
         n_made = len(tts.requests)
         assert n_made == 21
         await spoken(cache, "Sorry.")
@@ -109,7 +109,7 @@ def test_what_is_too_long_or_too_large_is_not_kept() -> None:
         nothing = PhraseCache(tts, max_bytes=0)
         for one, text in ((cache, long), (nothing, "Yes."), (cache, ""), (cache, "  ")):
             assert joined(await spoken(one, text)) == joined(await spoken(one, text)) == text
-            assert one.figures()["phrases"] == 0
+            assert one.figures()["phrase_cache_phrases"] == 0
 
     asyncio.run(main())
 
@@ -143,7 +143,7 @@ def test_what_broke_off_is_not_kept() -> None:
         await cache.warm()
         with pytest.raises(StageUnavailable):
             await spoken(cache, "Yes.")
-        assert cache.figures()["phrases"] == 0
+        assert cache.figures()["phrase_cache_phrases"] == 0
 
     asyncio.run(main())
 
@@ -155,6 +155,6 @@ def test_what_was_interrupted_is_not_kept_and_closes_the_engine() -> None:
         async with aclosing(cache.speak(SpeechRequest("Of course."))) as frames:
             await anext(frames)
         assert tts.closed == tts.requests
-        assert cache.figures()["phrases"] == 0
+        assert cache.figures()["phrase_cache_phrases"] == 0
 
     asyncio.run(main())

@@ -22,6 +22,7 @@ from voicestack.cli import (
     bench_idle,
     bench_rtc,
     bench_tools,
+    bench_tts,
     bench_wer,
     bench_wire,
 )
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "wer": bench_wer,
         "idle": bench_idle,
         "tools": bench_tools,
+        "tts": bench_tts,
         "wire": bench_wire,
         "beside": bench_beside,
     }

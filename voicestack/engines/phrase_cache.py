@@ -9,12 +9,23 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from voicestack.core.audio import SpokenFrame
 from voicestack.core.errors import StageError
 from voicestack.ports import SpeechRequest, Tts
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Figured(Protocol):
+    """An engine with figures of its own."""
+
+    def figures(self) -> Mapping[str, float]:
+        """By name."""
+        ...
+
 
 MAX_CHARS = 60
 """Longer phrases are hardly ever said twice, and would push out those that are."""
@@ -64,13 +75,17 @@ class PhraseCache:
         return self._tts.rate_hz
 
     def figures(self) -> Mapping[str, float]:
-        """For metrics: phrases that were remembered and that were not, those that had to go, what is held."""
+        """For metrics: phrases that were remembered and that were not, those that had to go, what is held.
+
+        With those of the TTS behind, if it has any.
+        """
         return {
-            "hits": self._n_hits,
-            "misses": self._n_misses,
-            "evicted": self._n_evicted,
-            "phrases": len(self._said),
-            "bytes": self._size_bytes,
+            "phrase_cache_hits": self._n_hits,
+            "phrase_cache_misses": self._n_misses,
+            "phrase_cache_evicted": self._n_evicted,
+            "phrase_cache_phrases": len(self._said),
+            "phrase_cache_bytes": self._size_bytes,
+            **(self._tts.figures() if isinstance(self._tts, Figured) else {}),
         }
 
     async def warm(self) -> None:

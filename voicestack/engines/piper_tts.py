@@ -82,9 +82,9 @@ class PiperTts:
     def figures(self) -> Mapping[str, float]:
         """For metrics: phrases so far, those that wait now, and workers that are idle."""
         return {
-            "phrases": self._n_phrases,
-            "waiting": len(self._waiting),
-            "idle_workers": sum(worker.is_ready for worker in self._idle),
+            "piper_phrases": self._n_phrases,
+            "piper_waiting": len(self._waiting),
+            "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
         }
 
     async def run(self) -> None:
@@ -116,18 +116,30 @@ class PiperTts:
                 yield SpokenFrame(NO_AUDIO, piece)
                 continue
             wish = Wish(sayable(piece), choice.voice, choice.speaker, request.speed)
-            worker = await self._take(follows=follows)
-            try:
-                with closing(worker.open(wish.payload())) as stream:
-                    n_said = 0
-                    while (answer := await _next(worker, stream)) is not None:
-                        (n_chars,) = N_CHARS.unpack_from(answer)
-                        pcm = np.frombuffer(answer, dtype="<i2", offset=N_CHARS.size)
-                        yield SpokenFrame(pcm, piece[n_said:n_chars])
-                        n_said = n_chars
-            finally:
-                self._give_back(worker)
+            with closing(await self._begin(wish, follows=follows)) as stream:
+                n_said = 0
+                while (answer := await _next(stream)) is not None:
+                    (n_chars,) = N_CHARS.unpack_from(answer)
+                    pcm = np.frombuffer(answer, dtype="<i2", offset=N_CHARS.size)
+                    yield SpokenFrame(pcm, piece[n_said:n_chars])
+                    n_said = n_chars
             follows = True
+
+    async def _begin(self, wish: Wish, *, follows: bool) -> Stream:
+        """Give the phrase to a worker, which is free again when it has made it, whoever still listens.
+
+        Raises:
+            StageUnavailable: as `_take`.
+        """
+        worker = await self._take(follows=follows)
+        try:
+            await worker.ready(RESTART_NS)
+            stream = worker.open(wish.payload(), lambda: self._give_back(worker))
+        except BaseException:
+            self._give_back(worker)
+            raise
+        self._n_phrases += 1
+        return stream
 
     async def _take(self, *, follows: bool) -> Worker:
         """A worker for this phrase alone.
@@ -149,12 +161,6 @@ class PiperTts:
         except BaseException:
             self._forget(waiter)
             raise
-        try:
-            await worker.ready(RESTART_NS)
-        except BaseException:
-            self._give_back(worker)
-            raise
-        self._n_phrases += 1
         return worker
 
     def _forget(self, waiter: _Waiter) -> None:
@@ -185,12 +191,12 @@ class PiperTts:
                 waiter.worker.set_result(worker)
 
 
-async def _next(worker: Worker, stream: Stream) -> bytes | None:
+async def _next(stream: Stream) -> bytes | None:
     try:
         async with asyncio.timeout(HUNG_S):
             return await anext(stream, None)
     except TimeoutError:
-        worker.kill()
+        stream.worker.kill()
         raise StageTimeout("Piper does not answer", stage="tts") from None
 
 
