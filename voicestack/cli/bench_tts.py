@@ -45,7 +45,7 @@ _STORY = "Once upon a time there was a small town by the sea and nobody in it kn
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One phrase: milliseconds from the request to the first audible sample and to the end, and its length."""
+    """One phrase: milliseconds until its first audible sample and until its end, and its length."""
 
     first_ms: float
     whole_ms: float

@@ -55,7 +55,7 @@ _WITHOUT_SLASH = frozenset(["24/7", "50/50", "9/11", "20/20"])
 
 def rules(language: Language) -> list[Rule]:
     """Rules for what no other rule knows, the more special ones first."""
-    return [*_numbers(language), *_letters(language), *_signs(language)]
+    return [*_parts(language), *_numbers(language), *_letters(language), *_signs(language)]
 
 
 def abbreviations(language: Language) -> list[Rule]:
@@ -114,82 +114,71 @@ def _one_by_one(language: Language) -> Callable[[re.Match[str]], str]:
     return lambda found: digits(found[0], language)
 
 
-def _numbers(language: Language) -> list[Rule]:
-    fractions = _FRACTIONS[language.code]
+_BEFORE, _AFTER = r"(?<![\w.,])", r"(?!\w|[.,]\d)"
+"""No part of a longer number or word before it, nor behind it."""
+
+
+def _parts(language: Language) -> list[Rule]:
+    """Fractions, and what stands between two numbers."""
+    fractions, word = _FRACTIONS[language.code], language.word
     halves = "".join(one for one in fractions if len(one) == 1)
-    to, num = language.word("to"), language.number
-    not_before, not_after = r"(?<![\w.,])", r"(?!\w|[.,]\d)"
+    known = "|".join(map(re.escape, fractions))
 
-    def past(found: re.Match[str]) -> str:
-        return year(int(found[0]), language)
+    def mixed(found: re.Match[str]) -> str:
+        return f"{number(found[1], language)} {word('and')} {fractions[found[2]]}"
 
-    def is_year(written: str) -> bool:
-        return len(written) == 4 and "1900" <= written <= "2099"
-
-    def one(written: str) -> str:
-        return year(int(written), language) if is_year(written) else number(written, language)
+    def without_slash(found: re.Match[str]) -> str | None:
+        if found[0] not in _WITHOUT_SLASH:
+            return None
+        return " ".join(cardinal(int(part), language) for part in found[0].split("/"))
 
     return [
-        (
-            re.compile(rf"{not_before}(\d+)\s?([{halves}])"),
-            lambda found: f"{number(found[1], language)} {language.word('and')} {fractions[found[2]]}",
-        ),
-        (
-            re.compile(r"(?<![\w.,])[.](\d+)(?!\w)"),
-            lambda found: f"{language.word('point')} {digits(found[1], language)}",
-        ),
-        (
-            re.compile(rf"(?<![\w/])(?:{'|'.join(map(re.escape, fractions))})(?![\w/])"),
-            lambda found: fractions[found[0]],
-        ),
-        (
-            re.compile(rf"{not_before}({num})\s?[-\N{{EN DASH}}]\s?({num}){not_after}(?!-)"),
-            lambda found: f"{one(found[1])} {to} {one(found[2])}",
-        ),
-        (
-            re.compile(rf"(?<!\w)#({num}){not_after}"),
-            lambda found: f"{language.word('number')} {number(found[1], language)}",
-        ),
-        (
-            re.compile(rf"(?:(?<=\d)|{not_before}(?<=\d\s))\s?[x\u00d7*]\s?(?=\d)"),
-            lambda found: f" {language.word('times')} ",
-        ),
-        (
-            re.compile(rf"{not_before}\d\d?/\d\d?(?![\w/])"),
-            lambda found: _without_slash(found[0], language) if found[0] in _WITHOUT_SLASH else None,
-        ),
-        (re.compile(r"(?<=\d)\s/\s(?=\d)"), lambda found: f" {language.word('divided')} "),
-        (re.compile(r"(?<=[\d)])/(?=\d)"), lambda found: f" {language.word('slash')} "),
-        (re.compile(r"(?<=[\d%€$£¥])/(?=[^\W\d_]{3})"), lambda found: f" {language.word('per')} "),
-        (re.compile(r"(?<=\d\s)[-\N{MINUS SIGN}](?=\s\d)"), lambda found: language.word("minus")),
-        (
-            re.compile(
-                rf"(?<=\s)(?<!\d)1[0-8]\d\d{not_after}|(?<![\w.,])(?:19|20)\d\d{not_after}"
-                if language.code in ("en", "de")
-                else r"(?!)"
-            ),
-            lambda found: past(found) if _may_be_year(found, language) else None,
-        ),
-        *_ones(language),
-        (
-            re.compile(rf"(?<![\w.,])[-\N{{MINUS SIGN}}]?{num}{not_after}"),
-            lambda found: number(found[0], language),
-        ),
-        (
-            re.compile(r"(?<![\w.,])\d+[.,]\d+(?!\w|[.,]\d)"),  # a point where a comma is usual, or so
-            lambda found: _with_point(found[0], language),
-        ),
-        (
-            re.compile(r"\d+"),
-            lambda found: (
-                cardinal(int(found[0]), language) if len(found[0]) < 5 else spelled(found[0], language)
-            ),
-        ),
+        (re.compile(rf"{_BEFORE}(\d+)\s?([{halves}])"), mixed),
+        (re.compile(rf"(?<![\w/])(?:{known})(?![\w/])"), lambda found: fractions[found[0]]),
+        (re.compile(rf"{_BEFORE}\d\d?/\d\d?(?![\w/])"), without_slash),
+        (re.compile(r"(?<=\d)\s?[x\u00d7*]\s?(?=\d)"), lambda found: f" {word('times')} "),
+        (re.compile(r"(?<=\d)\s/\s(?=\d)"), lambda found: f" {word('divided')} "),
+        (re.compile(r"(?<=[\d)])/(?=\d)"), lambda found: f" {word('slash')} "),
+        (re.compile(r"(?<=[\d%€$£¥])/(?=[^\W\d_]{3})"), lambda found: f" {word('per')} "),
+        (re.compile(r"(?<=\d\s)[-\N{MINUS SIGN}](?=\s\d)"), lambda found: word("minus")),
     ]
 
 
-def _without_slash(written: str, language: Language) -> str:
-    return " ".join(cardinal(int(part), language) for part in written.split("/"))
+def _numbers(language: Language) -> list[Rule]:
+    """Numbers that stand alone, the more special ones first."""
+    num = language.number
+
+    def one(written: str) -> str:
+        is_year = len(written) == 4 and "1900" <= written <= "2099"
+        return year(int(written), language) if is_year else number(written, language)
+
+    def ranged(found: re.Match[str]) -> str:
+        return f"{one(found[1])} {language.word('to')} {one(found[2])}"
+
+    def nth(found: re.Match[str]) -> str:
+        return f"{language.word('number')} {number(found[1], language)}"
+
+    def past(found: re.Match[str]) -> str | None:
+        return year(int(found[0]), language) if _may_be_year(found, language) else None
+
+    def rest(found: re.Match[str]) -> str:
+        return cardinal(int(found[0]), language) if len(found[0]) < 5 else digits(found[0], language)
+
+    years = rf"(?<=\s)1[0-8]\d\d{_AFTER}|{_BEFORE}(?:19|20)\d\d{_AFTER}"
+    return [
+        (re.compile(rf"{_BEFORE}({num})\s?[-\N{{EN DASH}}]\s?({num}){_AFTER}(?!-)"), ranged),
+        (re.compile(rf"(?<!\w)#({num}){_AFTER}"), nth),
+        (re.compile(years if language.code in ("en", "de") else r"(?!)"), past),
+        *_ones(language),
+        (re.compile(rf"{_BEFORE}[-\N{{MINUS SIGN}}]?{num}{_AFTER}"), lambda at: number(at[0], language)),
+        # A point where a comma is usual, or the other way round.
+        (re.compile(rf"{_BEFORE}\d+[.,]\d+{_AFTER}"), lambda at: _with_point(at[0], language)),
+        (
+            re.compile(rf"{_BEFORE}[.](\d+)(?!\w)"),
+            lambda at: f"{language.word('point')} {digits(at[1], language)}",
+        ),
+        (re.compile(r"\d+"), rest),
+    ]
 
 
 def _ones(language: Language) -> list[Rule]:
