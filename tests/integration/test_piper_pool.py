@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -15,8 +17,10 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import SpokenFrame
 from voicestack.core.errors import StageTimeout, StageUnavailable
 from voicestack.engines import piper_tts
+from voicestack.engines.pipe import Frame, Kind, Unpacker
 from voicestack.engines.piper_files import VoiceFile, find_voice
 from voicestack.engines.piper_tts import PiperTts
+from voicestack.engines.piper_wish import Manner, Settings
 from voicestack.engines.worker import Worker
 from voicestack.ports import SpeechRequest
 
@@ -249,3 +253,34 @@ def test_voices_and_speakers_are_chosen_by_name(tmp_path: Path) -> None:
             assert len({said["default"], said["de"], said["de_DE-many-low#two"]}) == 3
 
     asyncio.run(main())
+
+
+def test_a_worker_ends_with_its_stdin(voice: VoiceFile) -> None:
+    settings = Settings([voice], voice.rate_hz, Manner()).text()
+    command = [sys.executable, "-m", "voicestack.engines.piper_worker", settings]
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=LIMIT_S, check=True)
+    assert Unpacker().push(done.stdout) == [Frame(Kind.READY, 0)]
+    assert done.stderr == b""
+
+
+def test_a_worker_without_a_voice_says_why(voice: VoiceFile) -> None:
+    Path(voice.path).write_bytes(b"no network")
+
+    async def main() -> None:
+        tts = PiperTts([voice], clock=SystemClock(), n_workers=1)
+        async with asyncio.timeout(LIMIT_S), Scope() as scope:
+            scope.start(tts.run(), name="piper")
+            with pytest.raises(StageUnavailable, match="piper-0 is not running"):
+                await tts.ready(2_000_000_000)
+
+    asyncio.run(main())
+
+
+def test_the_server_never_imports_piper() -> None:
+    """It is GPL-3.0: only the worker program may."""
+    program = """
+import sys
+import voicestack.server.lifecycle, voicestack.server.assembly_piper, voicestack.engines.piper_tts
+assert not {name.partition(".")[0] for name in sys.modules} & {"piper", "onnx"}
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=LIMIT_S, check=True)

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.tiny_voice import make_voice
+from voicestack.engines.espeak_tts import sayable
+from voicestack.engines.piper_files import find_voice
+from voicestack.engines.piper_voice import Voice
+from voicestack.engines.piper_wish import Manner
 from voicestack.engines.spoken.languages import KNOWN, Language
+from voicestack.engines.spoken.lexicon import EMPTY
 from voicestack.engines.spoken.text import spans_of
 
 PARTS = st.one_of(
@@ -47,3 +53,19 @@ def test_spans_tile_the_text_and_hold_nothing_but_words(language: Language | Non
 def test_no_span_begins_inside_of_a_word(text: str) -> None:
     for span in spans_of(text, KNOWN[0])[1:]:
         assert text[span.start].isspace()
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Voice:
+    folder = tmp_path_factory.mktemp("voice")
+    file = find_voice(str(make_voice(folder)), folder)
+    return Voice(file, Manner(), EMPTY, file.rate_hz)
+
+
+@given(text=TEXTS)
+@settings(max_examples=40, deadline=None)
+def test_a_voice_says_all_of_it_in_order(voice: Voice, text: str) -> None:
+    """From the text to the sound and back: frame by frame, up to the whole text."""
+    said = [n_chars for _, n_chars in voice.say(sayable(text), speaker=None, speed=1.0)]
+    assert said == sorted(said)
+    assert (said or [0])[-1] == len(text)

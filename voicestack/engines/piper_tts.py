@@ -17,11 +17,13 @@ from voicestack.engines.piper_wish import N_CHARS, Manner, Settings, Wish
 from voicestack.engines.worker import Stream, Worker
 from voicestack.ports import SpeechRequest
 
+MAX_PIECE_CHARS = 320
+"""About 20 s of speech. No phrase of a reply is as long; other texts are cut, so that others get a turn."""
 RESTART_NS = 5_000_000_000
 """A worker that died is back when its voices are loaded: a second or two."""
 HUNG_S = 15.0
-"""A worker that says nothing for so long is ended. A piece is 10 s of speech at most; on the slowest machines
-that can hold a conversation it takes as long."""
+"""A worker that says nothing for so long is ended. A piece is 20 s of speech at most, which a machine that can
+hold a conversation makes in less."""
 MAX_WAIT_S = 10.0
 """A phrase that waited longer for a worker comes too late for any reply."""
 MAX_WAITING = 256
@@ -111,7 +113,7 @@ class PiperTts:
         """
         choice = choose(self._voices, request.voice, self._default)
         follows = request.follows
-        for piece in pieces(request.text):
+        for piece in pieces(request.text, MAX_PIECE_CHARS):
             if not any(map(str.isalnum, piece)):
                 yield SpokenFrame(NO_AUDIO, piece)
                 continue
