@@ -211,13 +211,23 @@ def test_who_gives_up_waiting_leaves_no_trace(voice: VoiceFile, monkeypatch: pyt
 def test_who_hangs_up_as_he_is_served_gives_the_worker_back(voice: VoiceFile) -> None:
     async def main() -> None:
         async with pool([voice]) as tts:
-            for _ in range(3):
-                task = asyncio.get_running_loop().create_task(spoken(tts, STORY))
-                await asyncio.sleep(0)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-            assert tts.figures()["piper_idle_workers"] == 1
+            loop = asyncio.get_running_loop()
+            for n_steps in range(4):
+                busy = loop.create_task(spoken(tts, STORY))
+                await settle()
+                waiting = loop.create_task(spoken(tts, "Hello?"))
+                await settle()
+                assert tts.figures()["piper_waiting"] == 1
+                busy.cancel()
+                while tts.figures()["piper_waiting"]:  # noqa: ASYNC110 (step by step)
+                    await asyncio.sleep(0)
+                for _ in range(n_steps):
+                    await asyncio.sleep(0)
+                waiting.cancel()
+                for task in (busy, waiting):
+                    with pytest.raises(asyncio.CancelledError):
+                        await task
+                assert tts.figures()["piper_idle_workers"] == 1
             assert joined(await spoken(tts, "Yes.")) == "Yes."
 
     asyncio.run(main())

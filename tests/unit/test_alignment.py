@@ -33,6 +33,10 @@ def test_words_that_are_written_as_several() -> None:
     assert parts("twˈɛnti wˌʌn kˈæts.", "twˈɛntiwˌʌn", "kˈæts") == ["twˈɛnti wˌʌn", " kˈæts", "."]
 
 
+def test_words_that_are_longer_here_and_shorter_there() -> None:
+    assert parts("abxxxc defgh ik", "abc", "defgh", "iyyyk") == ["abxxxc", " defgh", " ik", ""]
+
+
 def test_a_length_mark_belongs_to_its_vowel() -> None:
     assert parts("bˈɑːks: fˈaɪn", "bˈɑːks", "fˈaɪn") == ["bˈɑːks", ": fˈaɪn", ""]
     assert parts("sˈiː sˈiː", "sˈiː", "sˈiː") == ["sˈiː", " sˈiː", ""]

@@ -22,8 +22,8 @@ MAX_PIECE_CHARS = 320
 RESTART_NS = 5_000_000_000
 """A worker that died is back when its voices are loaded: a second or two."""
 HUNG_S = 15.0
-"""A worker that says nothing for so long is ended. A piece is 20 s of speech at most, which a machine that can
-hold a conversation makes in less."""
+"""A worker that says nothing for so long is ended. A piece is 20 s of speech at most, which a machine that
+can hold a conversation makes in less."""
 MAX_WAIT_S = 10.0
 """A phrase that waited longer for a worker comes too late for any reply."""
 MAX_WAITING = 256
