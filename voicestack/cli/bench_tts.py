@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     found: dict[str, Any] = {"engine": config.tts.engine, "n_busy": args.busy, "kinds": {}}
     console = Console()
     table = Table(title=_title(config, args.busy), title_justify="left", box=None, pad_edge=False)
-    for name in ("ms", "n", "first audible p50", "p95", "max", "whole p50", "audio s", "x real time"):
+    for name in ("ms", "n", "p50", "p95", "max", "whole", "audio", "speed"):
         table.add_column(name, justify="left" if name == "ms" else "right", no_wrap=True)
     for name, phrases in kinds.items():
         first, whole = summarise(one.first_ms for one in phrases), summarise(one.whole_ms for one in phrases)
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
         found["kinds"][name] = {"first_ms": first, "whole_ms": whole, "rtf": work_ms / audio_ms}
         found["kinds"][name]["phrases"] = [asdict(one) for one in phrases]
         figures = (f"{value:.1f}" for value in (first.p50, first.p95, first.max, whole.p50))
-        length = f"{audio_ms / len(phrases) / 1000:.2f}"
+        length = f"{audio_ms / len(phrases):.0f}"
         table.add_row(name, str(first.n), *figures, length, f"{audio_ms / work_ms:.1f}")
     console.print(table)
     return 0, found
@@ -101,7 +101,10 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
 def _title(config: Config, n_busy: int) -> str:
     voice = config.piper.voice if config.tts.engine == "piper" else config.tts.voice
     beside = f", beside {n_busy} busy sessions" if n_busy else ""
-    return f"{config.tts.engine}, {voice.rpartition('/')[2]}{beside}"
+    return (
+        f"{config.tts.engine}, {voice.rpartition('/')[2]}{beside}: milliseconds until its first audible "
+        "sample, until the whole phrase is made (p50), of sound; and seconds of sound a second"
+    )
 
 
 async def _measure(config: Config, args: argparse.Namespace, clock: Clock) -> dict[str, list[Said]]:
