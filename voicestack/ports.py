@@ -5,7 +5,7 @@ Engines raise only `StageError`s. Closing a generator cancels the work behind it
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -156,11 +156,16 @@ class Llm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """One phrase to say. `speed` 1.0 is the voice's own rate."""
+    """One phrase to say. `speed` 1.0 is the voice's own rate.
+
+    `follows`: something of the same reply is heard meanwhile, so that it may wait a little for phrases that
+    begin one. It changes nothing about what is said.
+    """
 
     text: str
     voice: str = "default"
     speed: float = 1.0
+    follows: bool = field(default=False, compare=False)
 
 
 class Tts(Protocol):

@@ -23,6 +23,7 @@ from voicestack.cli import (
     bench_idle,
     bench_rtc,
     bench_tools,
+    bench_tts,
     bench_wer,
     bench_wire,
 )
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "asr-final": bench_asr_final,
         "idle": bench_idle,
         "tools": bench_tools,
+        "tts": bench_tts,
         "wire": bench_wire,
         "beside": bench_beside,
     }

@@ -214,7 +214,7 @@ class TtsSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["espeak", "scripted"] = "espeak"
+    engine: Literal["espeak", "piper", "scripted"] = "espeak"
     voice: str = "en-us"
     """What the voice `default` means: a voice of the engine."""
     rate_wpm: int = Field(default=170, ge=80, le=450)
