@@ -1,6 +1,6 @@
 """`voicestack gate`: is this configuration as good and as quick as the one that was accepted?
 
-Exit codes: 0 passed, 1 regressed, 2 it cannot be said (wrong usage, an engine that does not start, no record).
+Exit codes: 0 passed, 1 regressed, 2 it cannot be said (no record, an engine that does not start).
 """
 
 import argparse
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="of the recogniser that hears the voice",
+        help="of the recogniser that hears the voice: as --set",
     )
     parser.add_argument(
         "--against",
@@ -144,10 +144,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     console = Console()
     if args.accept not in (None, MEASURE):
-        record = read_record(Path(args.accept))
-        write_record(args.record, record)
-        console.print(f"accepted: {args.record} is the run of {record.day}", highlight=False)
-        return PASSED
+        return _accept_run(args, console, read_record(Path(args.accept)))
     if args.accept and args.only:
         raise ConfigError("--accept needs every part: leave --only out")
     loaded = load(args.config, env=os.environ, sets=args.set)
@@ -172,6 +169,30 @@ def _run(args: argparse.Namespace) -> int:
     return _conclude(args, console, record, findings, parted, accepted is not None)
 
 
+def _accept_run(args: argparse.Namespace, console: Console, record: Record) -> int:
+    """Accept a run that was made before. Raises ConfigError when it may not be."""
+    measured = {name.split(".")[0] for name in record.figures}
+    if missing := [part for part in PARTS if part not in measured]:
+        raise ConfigError(
+            f"{args.accept}: it lacks {', '.join(missing)}; an accepted record needs every part"
+        )
+    findings = compare(Run(), record.run, Terms(read_set(args.labelled).limits, frozenset(PARTS)))
+    too_bad = [one for one in findings if one.verdict is Verdict.TOO_BAD]
+    if too_bad or record.details.get("against", {}).get("different"):
+        show_findings(console, too_bad)
+        return _refuse(console)
+    write_record(args.record, record)
+    console.print(f"[bold green]accepted[/]: {args.record} is the run of {record.day}", highlight=False)
+    return PASSED
+
+
+def _refuse(console: Console) -> int:
+    console.print(
+        "[bold red]not accepted[/]: it breaks a limit of the labelled set, or greedy answers differ"
+    )
+    return REGRESSED
+
+
 def _accepted(args: argparse.Namespace) -> Record | None:
     """What is compared with. Who accepts a new one need not have one."""
     if not args.accept:
@@ -192,8 +213,7 @@ def _conclude(
     """The last word, and the exit code."""
     if args.accept:
         if parted or any(one.verdict is Verdict.TOO_BAD for one in findings):
-            console.print("[bold red]not accepted[/]: what is red above may not be accepted")
-            return REGRESSED
+            return _refuse(console)
         write_record(args.record, record)
         console.print(f"[bold green]accepted[/]: {args.record}", highlight=False)
         return PASSED

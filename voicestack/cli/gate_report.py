@@ -1,4 +1,4 @@
-"""What does a run of the gate say to a person? Every figure: accepted, now, change, verdict; and what to do."""
+"""What does a run of the gate say to a person? Each figure: accepted, now, change, verdict; and what to do."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,13 +124,9 @@ def show_advice(console: Console, findings: Sequence[Finding], record: Path, out
     for part in dict.fromkeys(one.name.split(".")[0] for one in failing):
         console.print(Text(f"  {part}: {ADVICE[part]}"), soft_wrap=True)
     if failing:
-        again = f"--accept {out}" if out is not None else "--accept"
-        console.print(
-            Text(
-                f"  Undo the change, or, if this is what you want: voicestack gate {again} --record {record}"
-            ),
-            soft_wrap=True,
-        )
+        again = f"voicestack gate --accept {out or ''}".rstrip()
+        advice = f"  Undo the change, or, if this is what you want: {again} --record {record}"
+        console.print(Text(advice), soft_wrap=True)
 
 
 def show_changes(console: Console, accepted: Record, now: Record) -> None:

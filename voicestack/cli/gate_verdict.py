@@ -116,7 +116,9 @@ def compare(accepted: Run, now: Run, terms: Terms) -> list[Finding]:
             continue
         old, new = accepted.figures.get(name), now.figures.get(name)
         if new is None:
-            findings.append(Finding(name, Verdict.GONE))
+            elsewhere = old is not None and depends_on_machine(name, old) and not terms.same_machine
+            is_gone = terms.strict or not elsewhere
+            findings.append(Finding(name, Verdict.GONE if is_gone else Verdict.ELSEWHERE))
             continue
         found = _compared(name, old, new)
         if depends_on_machine(name, new) and not terms.same_machine:
