@@ -50,6 +50,8 @@ from voicestack.core.errors import ConfigError, VoiceStackError
 
 PASSED, REGRESSED, CANNOT_SAY = 0, 1, 2
 MEASURE = "measure"
+IN_PIPE_COLUMNS = 160
+"""A log of CI has whole names."""
 GREEDY = "llm.temperature=0.0"
 QUICK_ITEMS, QUICK_TURNS_EACH, QUICK_TURNS_LEAST = 8, 1, 6
 
@@ -142,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else IN_PIPE_COLUMNS)
     if args.accept not in (None, MEASURE):
         return _accept_run(args, console, read_record(Path(args.accept)))
     if args.accept and args.only:
@@ -171,11 +173,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _accept_run(args: argparse.Namespace, console: Console, record: Record) -> int:
     """Accept a run that was made before. Raises ConfigError when it may not be."""
-    measured = {name.split(".")[0] for name in record.figures}
-    if missing := [part for part in PARTS if part not in measured]:
-        raise ConfigError(
-            f"{args.accept}: it lacks {', '.join(missing)}; an accepted record needs every part"
-        )
+    if left_out := [part for part in PARTS if part not in record.parts]:
+        raise ConfigError(f"{args.accept}: {', '.join(left_out)} was left out; a record needs every part")
     findings = compare(Run(), record.run, Terms(read_set(args.labelled).limits, frozenset(PARTS)))
     too_bad = [one for one in findings if one.verdict is Verdict.TOO_BAD]
     if too_bad or record.details.get("against", {}).get("different"):
@@ -188,7 +187,7 @@ def _accept_run(args: argparse.Namespace, console: Console, record: Record) -> i
 
 def _refuse(console: Console) -> int:
     console.print(
-        "[bold red]not accepted[/]: it breaks a limit of the labelled set, or greedy answers differ"
+        "[bold red]not accepted[/]: a limit of the labelled set is broken, or greedy answers differ"
     )
     return REGRESSED
 
@@ -260,6 +259,7 @@ async def _measure(
         machine=machine,
         labelled=labelled.name,
         quick=args.quick,
+        parts=sorted(job.parts),
         capacity=capacity,
         figures=found.figures | (load_found.figures if load_found else {}),
         texts=found.texts,

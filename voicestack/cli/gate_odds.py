@@ -112,10 +112,15 @@ def shift_interval(before: Blocks, now: Blocks, share: float, *, p_beyond: float
 def _quantiles(blocks: Blocks, share: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """The percentile in N_DRAWS redrawn measurements."""
     arrays = [np.array(block, dtype=np.float64) for block in blocks]
-    found = np.empty(N_DRAWS)
-    for draw in range(N_DRAWS):
-        chosen = rng.integers(len(arrays), size=len(arrays)) if len(arrays) > 1 else (0,)
-        parts = [arrays[at][rng.integers(len(arrays[at]), size=len(arrays[at]))] for at in chosen]
-        values = np.sort(np.concatenate(parts))
-        found[draw] = values[max(0, math.ceil(share * len(values) - 1e-9) - 1)]
+    longest = max(len(array) for array in arrays)
+    drawn = np.full((N_DRAWS, len(arrays), longest), np.nan)  # sorted behind everything, infinite or not
+    chosen = rng.integers(len(arrays), size=(N_DRAWS, len(arrays)))
+    for number, array in enumerate(arrays):
+        places = np.argwhere(chosen == number)
+        picks = rng.integers(len(array), size=(len(places), len(array)))
+        drawn[places[:, 0], places[:, 1], : len(array)] = array[picks]
+    values = np.sort(drawn.reshape(N_DRAWS, -1), axis=1)
+    n_values = np.count_nonzero(~np.isnan(values), axis=1)
+    ranks = np.maximum(0, np.ceil(share * n_values - 1e-9).astype(np.intp) - 1)
+    found: NDArray[np.float64] = values[np.arange(N_DRAWS), ranks]
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from voicestack import __version__
@@ -66,7 +66,7 @@ class Capacity:
     source: Literal["given", "configured", "measured", "accepted"]
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True)
 class Record:
     """A run of the gate.
 
@@ -78,6 +78,7 @@ class Record:
         commit: Of the checkout, with `+` after it when there are other changes; None without one.
         machine: See there.
         labelled: The name of the labelled set.
+        parts: What was measured: of `gate_run.PARTS`.
         quick: Whether only a part of it was run.
         config: Every value that is no secret, by its dotted key.
         fingerprint: SHA-256 of these.
@@ -93,6 +94,7 @@ class Record:
     commit: str | None
     machine: Machine
     labelled: str
+    parts: list[str]
     quick: bool
     config: dict[str, Any]
     fingerprint: str

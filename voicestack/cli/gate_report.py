@@ -1,4 +1,4 @@
-"""What does a run of the gate say to a person? Each figure: accepted, now, change, verdict; and what to do."""
+"""What does a run of the gate say to a person? Each figure with its verdict, and what to do."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,6 +48,8 @@ STYLES = {
     Verdict.ELSEWHERE: "yellow",
 }
 _SHOWN_CHARS = 60
+_WIDE = 130
+"""Columns from which there is room for the figures' own names, which limits are set by."""
 
 
 def title_of(name: str) -> str:
@@ -55,14 +57,20 @@ def title_of(name: str) -> str:
     parts = name.split(".")
     share = f", {parts.pop()}" if parts[-1] in ("p50", "p95") else ""
     words = TITLES.get(".".join(parts)) or TITLES.get(parts[-1], parts[-1])
-    where = {"tools": f"{parts[1]} offered: ", "v2v": f"{parts[1][1:]} callers: "}.get(parts[0], "")
+    where = {"tools": f"{parts[1]} offered: ", "v2v": _callers(parts[1])}.get(parts[0], "")
     return f"{where}{words}{share}"
+
+
+def _callers(level: str) -> str:
+    return "1 caller: " if level == "c1" else f"{level.removeprefix('c')} callers: "
 
 
 def show_findings(console: Console, findings: Iterable[Finding]) -> None:
     """Print the table."""
+    is_wide = console.width >= _WIDE
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    if is_wide:
+        table.add_column("", no_wrap=True)
     table.add_column("")
     for name in ("accepted", "now", "change", "between"):
         table.add_column(name, justify="right")
@@ -73,7 +81,7 @@ def show_findings(console: Console, findings: Iterable[Finding]) -> None:
             table.add_row()
         above = part
         table.add_row(
-            Text(one.name, "dim"),
+            *([Text(one.name, "dim")] if is_wide else []),
             title_of(one.name),
             *(_value(one.accepted, one.unit), _value(one.now, one.unit)),
             *(_change(one), _between(one)),
@@ -86,13 +94,13 @@ def _value(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     if unit == "ms":
-        return "never" if math.isinf(value) else f"{value:.0f} ms"
+        return "not in time" if math.isinf(value) else f"{value:.0f} ms"
     return f"{value:.0f}" if unit == "texts" else f"{value:.1%}"
 
 
 def _signed(value: float, unit: str) -> str:
     if math.isinf(value):
-        return "+never" if value > 0 else "-never"
+        return "+inf" if value > 0 else "-inf"
     return f"{value:+.0f}" if unit == "ms" else f"{value * 100:+.1f}"
 
 
