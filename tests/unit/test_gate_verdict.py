@@ -33,9 +33,10 @@ def one(name: str, before: Figure | None, now: Figure | None, **terms: object) -
     ("n_before", "n_now", "verdict"),
     [
         (4, 4, Verdict.SAME),
-        (4, 3, Verdict.BETTER),
-        (4, 8, Verdict.NOISE),  # four lost and none won: a coin does that once in sixteen times
-        (4, 9, Verdict.REGRESSED),
+        (8, 4, Verdict.BETTER),
+        (8, 5, Verdict.NOISE),
+        (4, 7, Verdict.NOISE),  # three lost and none won: a coin does that once in eight times
+        (4, 8, Verdict.REGRESSED),
         (0, 20, Verdict.REGRESSED),
     ],
 )
@@ -68,6 +69,8 @@ def test_only_what_both_runs_have_is_compared() -> None:
     now = PerItem({"a": (0, 1), "b": (1, 1), "new": (1, 1)})
     finding = one("llm.wrong_answers", before, now)
     assert (finding.accepted, finding.now, finding.verdict) == (0.5, 0.5, Verdict.SAME)
+    few = one("llm.wrong_answers", before, PerItem({"a": (1, 1), "b": (1, 1)}))
+    assert few.verdict is Verdict.UNMEASURED
     other = one("llm.wrong_answers", before, PerItem({"new": (1, 1)}))
     assert (other.accepted, other.now, other.verdict) == (None, 1.0, Verdict.NEW)
     relabelled = one("asr.word_errors", PerItem({"a": (1, 4)}), PerItem({"a": (1, 5)}))
@@ -79,7 +82,7 @@ def test_a_limit_holds_whatever_was_accepted() -> None:
     one_false, none = answers(1), answers(0)
     assert one("tools.one.false_calls", one_false, one_false, limits=limits).verdict is Verdict.TOO_BAD
     assert one("tools.one.false_calls", None, one_false, limits=limits).verdict is Verdict.TOO_BAD
-    assert one("tools.one.false_calls", one_false, none, limits=limits).verdict is Verdict.BETTER
+    assert one("tools.one.false_calls", one_false, none, limits=limits).verdict is Verdict.NOISE
     assert one("tools.all.false_calls", one_false, one_false, limits=limits).verdict is Verdict.SAME
     worse = one("tools.one.false_calls", none, answers(20), limits=limits)
     assert worse.verdict is Verdict.REGRESSED

@@ -101,7 +101,8 @@ def _value(value: float | None, unit: str) -> str:
 def _signed(value: float, unit: str) -> str:
     if math.isinf(value):
         return "+inf" if value > 0 else "-inf"
-    return f"{value:+.0f}" if unit == "ms" else f"{value * 100:+.1f}"
+    shown = round(value) if unit == "ms" else round(value * 100, 1)
+    return f"{shown + 0.0:+.0f}" if unit == "ms" else f"{shown + 0.0:+.1f}"  # -0.0 + 0.0 is 0.0
 
 
 def _change(one: Finding) -> str:

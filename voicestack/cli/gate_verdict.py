@@ -17,9 +17,9 @@ from voicestack.cli.gate_odds import (
     shift_interval,
 )
 
-P_CHANCE = 0.05
-"""Of a quality figure. The same engines give the same words again, so that nothing is drawn by chance when
-nothing has changed; this is about the choice of the questions."""
+P_CHANCE = 0.10
+"""Of a quality figure. The same engines give the same words again: nothing fails by chance when nothing has
+changed, and what is left to chance is the choice of the questions. Four answers lost and none won fail."""
 P_CHANCE_EVENTS = 0.01
 """Of a count, and of either percentile of the waits: four levels have two dozen of them, and these differ
 from run to run."""
@@ -27,6 +27,8 @@ POINTS = 0.01
 """A share may be worse by this: what the quality of a change is commonly allowed to cost."""
 SLOWER_RATIO, SLOWER_MS = 0.05, 5.0
 """A percentile may be worse by this: the larger of the two. Two runs on a quiet machine differ as much."""
+MIN_ITEMS = 4
+"""With fewer, even the loss of all may be chance."""
 MIN_FOR_P50, MIN_FOR_P95 = 5, 20
 """Fewer waits have no such percentile: with less than 20 it is the longest of all."""
 WORST_SHOWN = 3
@@ -161,21 +163,25 @@ def _items(name: str, old: PerItem, new: PerItem) -> Finding:
         return _first(name, new.ratio) if new.items else Finding(name, Verdict.UNMEASURED)
     n_of = sum(of for _, _, of in pairs.values())
     ratio, before = (sum(pair[at] for pair in pairs.values()) / n_of for at in (0, 1))
-    p_chance = p_of_excess([n_now - n_before for n_now, n_before, _ in pairs.values()])
+    differences = [n_now - n_before for n_now, n_before, _ in pairs.values()]
+    odds = p_of_excess(differences), p_of_excess([-one for one in differences])
     low, high = difference_interval(list(pairs.values()))
     excess = {key: n_now - n_before for key, (n_now, n_before, _) in pairs.items() if n_now > n_before}
     worst = sorted(excess, key=lambda key: -excess[key])[:WORST_SHOWN]
-    verdict = _judged(ratio - before, POINTS, is_chance=p_chance > P_CHANCE)
+    verdict = _judged(ratio - before, POINTS, *(p <= P_CHANCE for p in odds))
+    if len(pairs) < MIN_ITEMS and ratio != before:
+        verdict = Verdict.UNMEASURED
     return Finding(name, verdict, before, ratio, low, high, worst=tuple(worst))
 
 
-def _judged(change: float, tolerance: float, *, is_chance: bool) -> Verdict:
+def _judged(change: float, tolerance: float, is_worse: bool, is_better: bool) -> Verdict:
+    """What a change is called; the last two say whether chance explains it hardly."""
     if change == 0:
         return Verdict.SAME
+    if not (is_worse if change > 0 else is_better):
+        return Verdict.NOISE
     if change < 0:
         return Verdict.BETTER
-    if is_chance:
-        return Verdict.NOISE
     return Verdict.REGRESSED if change > tolerance else Verdict.TOLERATED
 
 
@@ -183,13 +189,16 @@ def _events(name: str, old: Events, new: Events) -> Finding:
     ratio, before = new.ratio, old.ratio
     if ratio is None or before is None:
         return Finding(name, Verdict.UNMEASURED, before, ratio)
-    p_chance = p_of_more(new.n_wrong, new.n_of, old.n_wrong, old.n_of)
+    odds = (
+        p_of_more(new.n_wrong, new.n_of, old.n_wrong, old.n_of),
+        p_of_more(old.n_wrong, old.n_of, new.n_wrong, new.n_of),
+    )
     (new_low, new_high), (old_low, old_high) = new.interval or (0.0, 1.0), old.interval or (0.0, 1.0)
     change = ratio - before
     # Newcombe's interval for the difference of two shares (1998, method 10).
     low = change - math.hypot(ratio - new_low, old_high - before)
     high = change + math.hypot(new_high - ratio, before - old_low)
-    verdict = _judged(change, POINTS, is_chance=p_chance > P_CHANCE_EVENTS)
+    verdict = _judged(change, POINTS, *(p <= P_CHANCE_EVENTS for p in odds))
     return Finding(name, verdict, before, ratio, low, high)
 
 
@@ -202,7 +211,7 @@ def _percentile(name: str, old: Times | None, new: Times, share: float, n_least:
     low, high = shift_interval(_blocks(old), _blocks(new), share, p_beyond=P_CHANCE_EVENTS)
     change = 0.0 if math.isinf(now) and math.isinf(before) else now - before
     tolerance = max(SLOWER_MS, SLOWER_RATIO * before)
-    verdict = _judged(change, tolerance, is_chance=low <= 0)
+    verdict = _judged(change, tolerance, low > 0, high < 0)
     return Finding(name, verdict, before, now, low, high, "ms")
 
 
