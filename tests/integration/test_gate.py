@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.server import SCRIPTED, with_server
+from voicestack.aio.clock import SystemClock
 from voicestack.cli import gate
-from voicestack.cli.gate_set import DEFAULT_SET
+from voicestack.cli.bench_report import figures
+from voicestack.cli.bench_v2v import Outcome, Plan, measure
+from voicestack.cli.gate_figures import Events
+from voicestack.cli.gate_latency import level_figures
+from voicestack.cli.gate_set import DEFAULT_SET, read_set
 from voicestack.core.errors import ConfigError
 
 WORDS = (
@@ -180,3 +186,22 @@ def test_what_cannot_be_said(
     (other / "set.toml").write_text(f'schema = 1\nname = "other"\n{question}')
     assert run_gate(other, record, "--only", "tools", *options()) == 2
     assert "nothing could be compared" in capsys.readouterr().out
+
+
+def test_callers_who_are_refused_are_counted_apart() -> None:
+    outcome = Outcome()
+
+    async def script(port: int) -> None:
+        lines = [recording.line for recording in read_set(DEFAULT_SET).recordings[:2]]
+        plan = Plan(f"ws://127.0.0.1:{port}", n_turns=2, n_callers=2, rate_per_s=20.0)
+        await measure(plan, lines, SystemClock(), outcome=outcome)
+
+    with_server(script, sets=(*SCRIPTED, "server.max_sessions=1", 'llm.answers=["Yes."]'), timeout_s=60)
+    refused = [turn for turn in outcome.turns if turn.refused]
+    assert len(refused) == 1
+    assert refused[0].missing
+    assert "503" in outcome.failures[0] or "1013" in outcome.failures[0]
+    found = level_figures("v2v.c2", [outcome])
+    assert found["v2v.c2.refused"] == Events(1, 2)
+    assert found["v2v.c2.missing"] == Events(0, 1)
+    assert figures(plan=Plan(""), outcome=outcome)["n_refused"] == 1

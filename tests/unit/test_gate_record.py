@@ -62,7 +62,7 @@ def test_it_says_what_a_person_wants_to_know(tmp_path: Path) -> None:
     assert tree["machine"] == {
         "processor": "Epyc",
         "n_cores": 2,
-        "memory_mib": 24_000,
+        "memory_bytes": 24_000,
         "gpus": ["H200, 143771 MiB"],
     }
     assert tree["capacity"] == {"n_callers": 5, "source": "measured"}
@@ -133,7 +133,7 @@ def test_machines_are_alike_when_times_can_be_compared() -> None:
     here = this_machine()
     assert here.is_like(here)
     assert here.n_cores >= 1
-    assert here.memory_mib > 100
+    assert here.memory_bytes > 100_000_000
     assert here.processor
 
 

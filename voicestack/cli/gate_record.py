@@ -34,7 +34,7 @@ class Machine:
 
     processor: str
     n_cores: int
-    memory_mib: int
+    memory_bytes: int
     gpus: tuple[str, ...] = ()
 
     def is_like(self, other: "Machine") -> bool:
@@ -43,7 +43,7 @@ class Machine:
         return (
             same
             and self.gpus == other.gpus
-            and abs(self.memory_mib - other.memory_mib) * 10 < self.memory_mib
+            and abs(self.memory_bytes - other.memory_bytes) * 10 < self.memory_bytes
         )
 
 
@@ -55,7 +55,7 @@ def this_machine() -> Machine:
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = tuple(line.rpartition(",")[0] for line in Here().gpus())  # without the driver's version
-    return Machine(model[1] if model else os.uname().machine, n_cores, memory_bytes >> 20, gpus)
+    return Machine(model[1] if model else os.uname().machine, n_cores, memory_bytes, gpus)
 
 
 @dataclass(frozen=True, slots=True)
