@@ -136,6 +136,7 @@ def test_a_refused_caller_leaves_missing_answers() -> None:
     assert len(outcome.turns) == 4
     assert all(turn.missing for turn in outcome.turns)
     assert not any(turn.refused for turn in outcome.turns)
+    assert outcome.failures == ["caller 0: full", "caller 1: full"]
 
 
 class HangsUp:
@@ -163,7 +164,6 @@ def test_only_a_server_without_room_refuses(code: int, refused: bool) -> None:
     assert [turn.refused for turn in outcome.turns] == [refused] * 2
     assert figures(plan, outcome)["n_refused"] == 2 * refused
     assert all(turn.missing for turn in outcome.turns)
-    assert outcome.failures == ["caller 0: full", "caller 1: full"]
 
 
 class Talkative:
