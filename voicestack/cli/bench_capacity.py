@@ -23,7 +23,8 @@ from rich.table import Table
 
 from voicestack.aio.clock import Clock, SystemClock
 from voicestack.aio.scope import Scope
-from voicestack.cli.bench_load import Harness, Window, spoken_frames
+from voicestack.cli.bench_load import Harness, spoken_frames
+from voicestack.cli.bench_pace import Window
 from voicestack.cli.bench_proc import cpu_s, family_of, waited_s
 from voicestack.cli.bench_server import free_port, http_get, own_server, pin, usable_cpus
 from voicestack.cli.bench_speech import read_folder
