@@ -151,6 +151,12 @@ def show_changes(console: Console, accepted: Record, now: Record) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    for when, record in (("then", accepted), ("now", now)):
+        busy = record.details.get("load_average_before", 0.0)
+        if busy > record.machine.n_cores / 2:
+            console.print(
+                f"[yellow]  the machine was busy {when}: load average {busy:.1f}[/]", highlight=False
+            )
     if accepted.quick or now.quick:
         console.print("  a quick run: only what both runs have is compared")
 
