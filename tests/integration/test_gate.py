@@ -51,7 +51,7 @@ def options(texts: Sequence[str] = WORDS, answer: str = "Yes, it is.", *more: st
 def run_gate(labelled: Path, record: Path, *argv: str) -> int:
     parser = argparse.ArgumentParser()
     gate.add_arguments(parser)
-    own = ["--labelled", str(labelled), "--record", str(record), "--levels", "3", "--quick"]
+    own = ["--labelled", str(labelled), "--record", str(record), "--levels", "5", "--quick"]
     return gate.run(parser.parse_args([*own, *argv]))
 
 
@@ -76,13 +76,16 @@ def test_what_is_accepted_is_measured(accepted: Path) -> None:
     assert figures["asr.word_errors"]["ratio"] == figures["tts.word_errors"]["ratio"] == 0
     assert figures["asr.word_errors"]["n_of"] == sum(len(one.split()) for one in WORDS)
     assert figures["llm.wrong_answers"]["n_of"] == 6
-    wait, missing = figures["v2v.c3.wait_ms"], figures["v2v.c3.missing"]
-    assert missing["n_of"] == 6
-    assert wait["n"] + figures["v2v.c3.cut_off"]["n_wrong"] == 6
+    wait, missing = figures["v2v.c5.wait_ms"], figures["v2v.c5.missing"]
+    assert missing["n_of"] == 10
+    assert wait["n"] + figures["v2v.c5.cut_off"]["n_wrong"] == 10
     assert wait["p50"] is None or wait["p50"] > 200
     assert tree["config"]["llm.answers"] == ["Yes, it is."]
     assert set(tree["texts"].values()) == {"Yes, it is."}
-    assert tree["details"]["load"]["c3"][0]["harness_late_ms"]["n"] > 100
+    assert tree["details"]["load"]["c5"][0]["harness_late_ms"]["n"] > 100
+    totals = tree["details"]["load"]["metrics"]
+    assert sum(n for name, n in totals.items() if name.startswith("voicestack_turns_total{")) >= 9
+    assert not any("_bucket" in name for name in totals)
     assert tree["parts"] == ["asr", "llm", "tools", "tts", "v2v"]
 
 
@@ -129,7 +132,7 @@ def test_a_server_that_waits_longer_fails(
     slower = options(WORDS, "Yes, it is.", "turn.silence_duration_ms=1600")
     assert run_gate(labelled, record, "--only", "v2v", "--out", str(out), *slower) == 1
     printed = capsys.readouterr().out
-    assert "REGRESSED 3 callers: voice to voice, p50" in printed
+    assert "REGRESSED 5 callers: voice to voice, p50" in printed
     assert "turn.silence_duration_ms: 200 -> 1600" in printed
     with pytest.raises(ConfigError, match="asr, llm, tools, tts was left out"):
         run_gate(labelled, record, "--accept", str(out))
@@ -168,6 +171,14 @@ def test_greedy_answers_must_be_those_of_the_other_configuration(
     assert "the gate fails: 6 greedy answers" in printed
 
 
+def test_speculation_is_compared_with_none_unasked() -> None:
+    speculating = {"llm.engine": "vllm", "vllm.speculation": "ngram"}
+    assert gate.without_speculation(speculating) == ["vllm.speculation=off"]
+    assert gate.without_speculation(speculating | {"vllm.speculation": "off"}) == []
+    assert gate.without_speculation(speculating | {"llm.engine": "llama_server"}) == []
+    assert gate.without_speculation({"llm.engine": "vllm"}) == []
+
+
 def test_what_cannot_be_said(
     labelled: Path, record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +186,8 @@ def test_what_cannot_be_said(
         run_gate(labelled, tmp_path / "none.json", *options())
     with pytest.raises(ConfigError, match="--accept needs every part"):
         run_gate(labelled, record, "--accept", "--only", "asr", *options())
+    with pytest.raises(ConfigError, match="--against compares answers"):
+        run_gate(labelled, record, "--only", "asr", "--against", "llm.slots=1", *options())
     (tmp_path / "no.gguf").write_text("")
     gone = ("llm.engine=llama_server", "llm.binary=/bin/false", f"llm.model={tmp_path / 'no.gguf'}")
     unstarted = options(WORDS, "Yes, it is.", *gone)

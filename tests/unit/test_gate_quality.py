@@ -28,7 +28,12 @@ from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.ports import Pause, SpeechRequest, Transcript
 
 SET = read_set(DEFAULT_SET)
-SMALL = replace(SET.first(6), recordings=SET.recordings[:6], sentences=dict(list(SET.sentences.items())[:6]))
+SMALL = replace(
+    SET.quick(),
+    recordings=SET.recordings[:6],
+    dialogues=(*SET.dialogues[:6], *(replace(one, key=f"{one.key} again") for one in SET.dialogues[:6])),
+    sentences=dict(list(SET.sentences.items())[:10]),
+)
 INSTRUCTIONS = Message("system", "Be brief.")
 TERMS = Terms(SET.limits, frozenset({"asr", "llm", "tools", "tts"}))
 RIGHT = {
@@ -130,12 +135,12 @@ def test_a_recogniser_that_fails_has_everything_wrong_and_says_why() -> None:
 
 def test_answers_are_looked_through() -> None:
     good = answers_run(ScriptedLlm(answer, first_token_ms=100, token_ms=10))
-    assert per_item(good, "llm.wrong_answers") == (0, 6)
+    assert per_item(good, "llm.wrong_answers") == (0, 12)
     assert "It is Paris." in good.texts.values()
     dull = answers_run(ScriptedLlm(["I forgot it."], first_token_ms=100, token_ms=10))
     assert failing(good, dull) == ["llm.wrong_answers"]
     broken = answers_run(ScriptedLlm(answer, fail_after_tokens=1))
-    assert per_item(broken, "llm.wrong_answers") == (6, 6)
+    assert per_item(broken, "llm.wrong_answers") == (12, 12)
     assert set(broken.errors.values()) == {"stage_unavailable"}
 
 
@@ -143,11 +148,11 @@ def test_a_slower_model_fails() -> None:
     quick = answers_run(ScriptedLlm(answer, first_token_ms=100, token_ms=10))
     times = quick.figures["llm.first_text_ms"]
     assert isinstance(times, Times)
-    assert times.values == pytest.approx([100.0] * 6)
+    assert times.values == pytest.approx([100.0] * 12)
     slow = answers_run(ScriptedLlm(answer, first_token_ms=130, token_ms=10))
     assert failing(quick, slow) == ["llm.first_text_ms.p50", "llm.first_clause_ms.p50"]
     slow_words = answers_run(ScriptedLlm(answer, first_token_ms=100, token_ms=30))
-    assert failing(quick, slow_words) == ["llm.first_clause_ms.p50"]
+    assert failing(quick, slow_words) == ["llm.first_clause_ms.p50", "llm.word_ms.p50"]
 
 
 def test_the_first_clause_is_what_could_be_spoken_first() -> None:
@@ -157,6 +162,8 @@ def test_the_first_clause_is_what_could_be_spoken_first() -> None:
     assert written.first_ms == pytest.approx(100)
     assert written.clause_ms is not None
     assert 100 < written.clause_ms < 160
+    assert written.word_ms == pytest.approx(10)
+    assert run_virtual(write(ScriptedLlm(["Yes."]), LoopClock(), "s", [Message("user", "?")])).word_ms is None
 
 
 def test_calls_are_judged() -> None:
@@ -204,12 +211,11 @@ def test_the_set_that_ships() -> None:
 
 
 def test_a_quick_run_has_a_part_of_everything() -> None:
-    part: LabelledSet = SET.first(8)
-    assert (len(part.recordings), len(part.dialogues), len(part.sentences)) == (8, 8, 8)
+    part: LabelledSet = SET.quick()
+    assert (part.recordings, part.dialogues) == (SET.recordings, SET.dialogues)
     assert part.questions is not None
     asked = [spoken.arguments is not None for spoken in part.questions.spoken]
-    assert 6 <= sum(asked) <= 12
-    assert 6 <= len(asked) - sum(asked) <= 12
+    assert (sum(asked), len(asked)) == (10, 20)
 
 
 @pytest.mark.parametrize(

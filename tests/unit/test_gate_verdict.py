@@ -115,8 +115,8 @@ def test_what_never_came_is_longer_than_all_that_came() -> None:
 
 
 def test_too_few_waits_are_not_judged() -> None:
-    few = Times(((300.0,) * 6,))
-    middle, tail = judged("v2v.c1.wait_ms", few, Times(((900.0,) * 6,)))
+    few = Times(((300.0,) * 10,))
+    middle, tail = judged("v2v.c1.wait_ms", few, Times(((900.0,) * 10,)))
     assert (middle.verdict, tail.verdict) == (Verdict.REGRESSED, Verdict.UNMEASURED)
     nobody = judged("v2v.c1.wait_ms", few, Times(((),)))
     assert [finding.verdict for finding in nobody] == [Verdict.UNMEASURED] * 2

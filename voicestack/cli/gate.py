@@ -7,10 +7,12 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -26,6 +28,7 @@ from voicestack.cli.gate_record import (
     new_record,
     read_record,
     this_machine,
+    values_of,
     write_record,
 )
 from voicestack.cli.gate_report import (
@@ -56,7 +59,7 @@ BUSY_RATIO = 0.5
 IN_PIPE_COLUMNS = 160
 """A log of CI has whole names."""
 GREEDY = "llm.temperature=0.0"
-QUICK_ITEMS, QUICK_TURNS_EACH, QUICK_TURNS_LEAST = 8, 1, 6
+QUICK_TURNS_EACH, QUICK_TURNS_LEAST = 1, 10
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,6 +83,8 @@ def _run(args: argparse.Namespace) -> int:
         return _accept_run(args, console, read_record(Path(args.accept)))
     if args.accept and args.only:
         raise ConfigError("--accept needs every part: leave --only out")
+    if args.against and not {"llm", "tools"} & set(args.only or PARTS):
+        raise ConfigError("--against compares answers: --only needs llm or tools")
     loaded = load(args.config, env=os.environ, sets=args.set)
     labelled = read_set(args.labelled)
     accepted = _accepted(args)
@@ -173,11 +178,11 @@ async def _measure(
     found = await measure_quality(job, clock)
     parted: list[Difference] = []
     against = None
-    if args.against:
-        other = load(args.config, env=os.environ, sets=[*args.set, *_against(args.against), GREEDY]).config
+    if found.texts and (others := args.against or without_speculation(values_of(loaded))):
+        other = load(args.config, env=os.environ, sets=[*args.set, *_against(others), GREEDY]).config
         parted = await measure_equality(job, other, clock, found)
-        against = {"sets": args.against, "different": [asdict(one) for one in parted]}
-        show_differences(console, parted, len(found.texts), " ".join(args.against))
+        against = {"sets": others, "different": [asdict(one) for one in parted]}
+        show_differences(console, parted, len(found.texts), " ".join(others))
     load_found, capacity = None, None
     if "v2v" in job.parts:
         known = _capacity(args, loaded, accepted if accepted and accepted.machine.is_like(machine) else None)
@@ -208,7 +213,7 @@ def _job(args: argparse.Namespace, labelled: LabelledSet, console: Console) -> J
     def tell(line: str) -> None:
         console.print(Text(line, "dim"), soft_wrap=True)
 
-    part = labelled.first(QUICK_ITEMS) if args.quick else labelled
+    part = labelled.quick() if args.quick else labelled
     job = Job(frozenset(args.only or PARTS), greedy, ear, part, args.start_s, tell)
     return replace(job, tell_more=tell) if args.verbose else job
 
@@ -239,6 +244,15 @@ def _capacity(args: argparse.Namespace, loaded: Loaded, accepted: Record | None)
     if accepted is not None and accepted.capacity is not None:
         return Capacity(accepted.capacity.n_callers, "accepted")
     return None
+
+
+def without_speculation(values: Mapping[str, Any]) -> list[str]:
+    """What takes speculative decoding out of a configuration; nothing where there is none.
+
+    Speculation may change how fast answers come, and never what they say: that is checked unasked.
+    """
+    speculates = values.get("llm.engine") == "vllm" and values.get("vllm.speculation", "off") != "off"
+    return ["vllm.speculation=off"] if speculates else []
 
 
 def _against(given: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ The callers are those of `bench v2v`: they arrive open loop, hold conversations,
 """
 
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,7 +137,22 @@ def level_details(plan: Plan, outcome: Outcome) -> dict[str, Any]:
 
 def n_disturbed(details: dict[str, Any]) -> int:
     """Turns in which the callers themselves were late, of all levels."""
-    return sum(run["n_disturbed"] for runs in details.values() for run in runs)
+    levels = [runs for name, runs in details.items() if name.startswith("c")]
+    return sum(run["n_disturbed"] for runs in levels for run in runs)
+
+
+_SAMPLE = re.compile(r"^(voicestack_\w+)(\{[^}]*\})?\s+(\S+)$")
+
+
+def read_totals(exposition: str) -> dict[str, float]:
+    """A server's counters and gauges by name and labels, from its Prometheus page; no buckets, no zeros."""
+    found = [_SAMPLE.match(line) for line in exposition.splitlines()]
+    values = {
+        f"{sample[1]}{sample[2] or ''}": float(sample[3])
+        for sample in found
+        if sample and not sample[1].endswith(("_bucket", "_created"))
+    }
+    return {name: value for name, value in values.items() if value}
 
 
 def _line(n_callers: int, outcome: Outcome) -> str:

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE|URL",
-        help="greedy answers must be the same as with this, e.g. the one without speculation",
+        help="greedy answers must be the same as with this (default: without speculation, if there is any)",
     )
     _add_load_arguments(parser)
     parser.add_argument("--verbose", action="store_true", help="show every answer")

@@ -96,12 +96,21 @@ class Written:
     pieces: list[str] = field(default_factory=list)
     first_ms: float | None = None
     clause_ms: float | None = None
+    last_ms: float = 0.0
     error: str | None = None
 
     @property
     def text(self) -> str:
         """All of it."""
         return "".join(self.pieces)
+
+    @property
+    def word_ms(self) -> float | None:
+        """Time for each word after the first text; None of less than two. A piece may be several tokens."""
+        n_words = len(self.text.split())
+        if self.first_ms is None or self.error is not None or n_words < 2:
+            return None
+        return (self.last_ms - self.first_ms) / (n_words - 1)
 
 
 async def write(llm: Llm, clock: Clock, session: str, messages: Sequence[Message]) -> Written:
@@ -118,9 +127,10 @@ async def write(llm: Llm, clock: Clock, session: str, messages: Sequence[Message
                 if not delta.text:
                     continue
                 written.pieces.append(delta.text)
-                written.first_ms = passed_ms() if written.first_ms is None else written.first_ms
+                written.last_ms = passed_ms()
+                written.first_ms = written.last_ms if written.first_ms is None else written.first_ms
                 if written.clause_ms is None and phrases.push(delta.text):
-                    written.clause_ms = passed_ms()
+                    written.clause_ms = written.last_ms
     except StageError as failed:
         written.error = failed.code
     if written.clause_ms is None and written.error is None and written.text.strip():
@@ -137,13 +147,15 @@ async def measure_answers(
     llm: Llm, clock: Clock, instructions: Message, labelled: LabelledSet, found: Measured, tell: Tell
 ) -> None:
     """Ask every question, and look for what must be in the answer."""
-    wrong, first_ms, clause_ms = {}, [], []
+    wrong, first_ms, clause_ms, word_ms = {}, [], [], []
     for dialogue in labelled.dialogues:
         written = await write(llm, clock, "dialogue", (instructions, *dialogue.messages))
         is_right = written.error is None and dialogue.is_right(written.text)
         wrong[dialogue.key] = (int(not is_right), 1)
         first_ms.append(written.first_ms)
         clause_ms.append(written.clause_ms)
+        if written.word_ms is not None:
+            word_ms.append(written.word_ms)
         found.texts[dialogue.key] = written.text
         if written.error is not None:
             found.errors[dialogue.key] = written.error
@@ -152,6 +164,7 @@ async def measure_answers(
     found.figures["llm.wrong_answers"] = PerItem(wrong)
     found.figures["llm.first_text_ms"] = Times((tuple(first_ms),))
     found.figures["llm.first_clause_ms"] = Times((tuple(clause_ms),))
+    found.figures["llm.word_ms"] = Times((tuple(word_ms),))
 
 
 async def measure_tools(

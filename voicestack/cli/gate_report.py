@@ -19,6 +19,7 @@ TITLES = {
     "llm.texts": "greedy answers that are not word for word the same",
     "llm.first_text_ms": "first text",
     "llm.first_clause_ms": "first clause",
+    "llm.word_ms": "each word after that",
     "tts.word_errors": "words not understood when spoken",
     "tts.first_audio_ms": "first audio",
     "wrong_function": "wrong function, or none",

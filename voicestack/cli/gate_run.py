@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voicestack.aio.clock import Clock
-from voicestack.cli.bench_server import free_port, own_server
+from voicestack.cli.bench_server import free_port, http_get, own_server
 from voicestack.cli.gate_equality import Difference, differences
 from voicestack.cli.gate_latency import (
     Load,
@@ -17,6 +17,7 @@ from voicestack.cli.gate_latency import (
     levels_of,
     measure_capacity,
     measure_levels,
+    read_totals,
 )
 from voicestack.cli.gate_quality import (
     Measured,
@@ -164,6 +165,7 @@ async def measure_load(job: Job, load: Underload, clock: Clock) -> tuple[Load, C
         levels: Sequence[int] = load.levels or levels_of(capacity.n_callers if capacity else 1)
         job.tell(f"voice to voice with {', '.join(str(level) for level in levels)} callers ...")
         found = await measure_levels(plan, levels, lines, clock, tell=job.tell)
+        found.details["metrics"] = read_totals((await http_get(port, "/metrics"))[1])
     return found, capacity
 
 

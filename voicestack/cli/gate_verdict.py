@@ -29,7 +29,7 @@ SLOWER_RATIO, SLOWER_MS = 0.05, 5.0
 """A percentile may be worse by this: the larger of the two. Two runs on a quiet machine differ as much."""
 MIN_ITEMS = 4
 """With fewer, even the loss of all may be chance."""
-MIN_FOR_P50, MIN_FOR_P95 = 5, 20
+MIN_FOR_P50, MIN_FOR_P95 = 10, 20
 """Fewer waits have no such percentile: with less than 20 it is the longest of all."""
 WORST_SHOWN = 3
 
