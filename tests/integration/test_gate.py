@@ -29,14 +29,14 @@ QUALITY = ("asr", "llm", "tools", "tts")
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four recordings, of which the voice says the words as well, and six questions."""
+    """Four recordings, of which the voice says the words as well, and ten questions."""
     folder = tmp_path_factory.mktemp("set")
     lines = ["schema = 1", 'name = "small"', "[limits]", '"llm.wrong_answers" = 0.9']
     for words, file in zip(WORDS, FILES, strict=True):
         path = DEFAULT_SET / "recordings" / file
         lines += ["[[recordings]]", f'file = "{path}"', f'words = "{words}"']
         lines += ["[[sentences]]", f'text = "{words}"']
-    for n in range(6):
+    for n in range(10):
         lines += ["[[dialogues]]", f'lines = ["is it {n}"]', 'expect = ["^yes"]']
     (folder / "set.toml").write_text("\n".join(lines))
     return folder
@@ -75,7 +75,7 @@ def test_what_is_accepted_is_measured(accepted: Path) -> None:
     figures = tree["figures"]
     assert figures["asr.word_errors"]["ratio"] == figures["tts.word_errors"]["ratio"] == 0
     assert figures["asr.word_errors"]["n_of"] == sum(len(one.split()) for one in WORDS)
-    assert figures["llm.wrong_answers"]["n_of"] == 6
+    assert figures["llm.wrong_answers"]["n_of"] == 10
     wait, missing = figures["v2v.c5.wait_ms"], figures["v2v.c5.missing"]
     assert missing["n_of"] == 10
     assert wait["n"] + figures["v2v.c5.cut_off"]["n_wrong"] == 10
@@ -84,7 +84,7 @@ def test_what_is_accepted_is_measured(accepted: Path) -> None:
     assert set(tree["texts"].values()) == {"Yes, it is."}
     assert tree["details"]["load"]["c5"][0]["harness_late_ms"]["n"] > 100
     totals = tree["details"]["load"]["metrics"]
-    assert sum(n for name, n in totals.items() if name.startswith("voicestack_turns_total{")) >= 9
+    assert sum(n for name, n in totals.items() if name.startswith("voicestack_turns_total{")) > 0
     assert not any("_bucket" in name for name in totals)
     assert tree["parts"] == ["asr", "llm", "tools", "tts", "v2v"]
 
@@ -121,7 +121,11 @@ def test_worse_engines_fail_and_are_named(
     assert f"REGRESSED {figure}" in printed
     assert f"worse: {worst}" in printed
     assert "the gate fails" in printed
-    assert "->" in printed  # which keys have changed
+    key = "asr.texts" if figure.startswith("words") else "llm.answers"
+    assert f"{key}: [" in printed  # what is configured otherwise
+    if key == "llm.answers":
+        assert "'Yes, it is.' -> 'No, it is not.'" in printed
+        assert "and 7 more (--verbose)" in printed
     assert record.read_bytes() == before
 
 
@@ -163,12 +167,12 @@ def test_greedy_answers_must_be_those_of_the_other_configuration(
 ) -> None:
     same, other = ('llm.answers=["Yes, it is."]', 'llm.answers=["Yes, it was."]')
     assert run_gate(labelled, record, "--only", "llm", "--against", same, *options()) == 0
-    assert "6 greedy answers are the same" in capsys.readouterr().out
+    assert "10 greedy answers are the same" in capsys.readouterr().out
     assert run_gate(labelled, record, "--only", "llm", "--against", f"--set {other}", *options()) == 1
     printed = capsys.readouterr().out
-    assert "6 of 6 greedy answers differ" in printed
+    assert "10 of 10 greedy answers differ" in printed
     assert "from token 3: ' is.', there ' was.'; after 'Yes, it'" in printed
-    assert "the gate fails: 6 greedy answers" in printed
+    assert "the gate fails: 10 greedy answers" in printed
 
 
 def test_speculation_is_compared_with_none_unasked() -> None:

@@ -33,6 +33,7 @@ from voicestack.cli.gate_record import (
 )
 from voicestack.cli.gate_report import (
     show_advice,
+    show_changed_texts,
     show_changes,
     show_differences,
     show_findings,
@@ -56,6 +57,7 @@ __all__ = ["add_arguments", "run"]
 PASSED, REGRESSED, CANNOT_SAY = 0, 1, 2
 BUSY_RATIO = 0.5
 """Of its cores, before the gate begins: whatever runs then is not what is measured."""
+TEXTS_SHOWN = 3
 IN_PIPE_COLUMNS = 160
 """A log of CI has whole names."""
 GREEDY = "llm.temperature=0.0"
@@ -103,6 +105,8 @@ def _run(args: argparse.Namespace) -> int:
         show_changes(console, accepted, record)
     show_findings(console, findings)
     console.print()
+    if accepted is not None:
+        show_changed_texts(console, accepted, record, None if args.verbose else TEXTS_SHOWN)
     show_advice(console, findings, args.record, args.out)
     return _conclude(args, console, record, findings, parted, accepted is not None)
 

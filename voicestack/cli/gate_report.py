@@ -162,6 +162,17 @@ def show_changes(console: Console, accepted: Record, now: Record) -> None:
         console.print("  a quick run: only what both runs have is compared")
 
 
+def show_changed_texts(console: Console, accepted: Record, now: Record, n_most: int | None) -> None:
+    """Print greedy answers that are not word for word what they were, `n_most` of them; None for all."""
+    both = [key for key in now.texts if key in accepted.texts]
+    changed = [key for key in both if now.texts[key] != accepted.texts[key]]
+    for key in changed[:n_most]:
+        console.print(Text(f"  {key}", "yellow"), soft_wrap=True)
+        console.print(Text(f"    {accepted.texts[key]!r} -> {now.texts[key]!r}"), soft_wrap=True)
+    if n_most is not None and len(changed) > n_most:
+        console.print(f"  ... and {len(changed) - n_most} more (--verbose)", highlight=False)
+
+
 def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """One line for each key that has another value."""
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
