@@ -18,6 +18,7 @@ from voicestack.aio.clock import SystemClock
 from voicestack.cli import (
     bench_beside,
     bench_capacity,
+    bench_gpu,
     bench_grid,
     bench_idle,
     bench_rtc,
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tools": bench_tools,
         "wire": bench_wire,
         "beside": bench_beside,
+        "gpu": bench_gpu,
     }
     for name, module in others.items():
         mode = modes.add_parser(name, help=module.SUMMARY)
