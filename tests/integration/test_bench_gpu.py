@@ -109,7 +109,7 @@ def test_what_fails_does_not_keep_the_rest_from_being_measured(
     assert code == 0
     assert list(found["failures"]) == ["eagle3"]
     assert "ValueError: this will never work" in found["failures"]["eagle3"]["why"]
-    assert found["failures"]["eagle3"]["tail"][0].startswith("INFO [api_server.py]")
+    assert found["failures"]["eagle3"]["tail"][1].startswith("INFO [api_server.py]")
     assert list(found["not_run"]) == ["speculation mtp"]
     methods = {e["method"] for e in found["speculation"]}
     assert methods == {"off", "suffix"}

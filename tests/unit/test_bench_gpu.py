@@ -133,7 +133,7 @@ def test_the_system_prompt_is_as_long_as_it_has_to_be() -> None:
 
 
 def test_the_command_line_on_a_gpu() -> None:
-    speculation = speculation_of("eagle3", FOLDERS, random_weights=True)
+    speculation = speculation_of("eagle3", FOLDERS, emulated=True)
     launch = replace(FIRST, dtype="fp8", can_sleep=True, speculation=speculation)
     line = command_line(("python", "-m", "vllm.x"), launch, 8001)
     assert line[:3] == ["python", "-m", "vllm.x"]
@@ -164,18 +164,18 @@ def test_a_server_asks_nobody_outside() -> None:
 
 
 def test_every_method_of_speculation_has_a_configuration_or_a_reason() -> None:
-    assert speculation_of("off", FOLDERS, random_weights=True) is None
+    assert speculation_of("off", FOLDERS, emulated=True) is None
     for method in METHODS[1:-1]:
-        config = speculation_of(method, FOLDERS, random_weights=True)
+        config = speculation_of(method, FOLDERS, emulated=True)
         assert config is not None
         assert (config["method"], config["synthetic_acceptance_length"]) == (method, 2.5)
-        real = speculation_of(method, FOLDERS, random_weights=False)
+        real = speculation_of(method, FOLDERS, emulated=False)
         assert real is not None
         assert "rejection_sample_method" not in real
     with pytest.raises(ValueError, match="several tokens"):
-        speculation_of("mtp", FOLDERS, random_weights=True)
+        speculation_of("mtp", FOLDERS, emulated=True)
     with pytest.raises(ValueError, match="no EAGLE-3"):
-        speculation_of("eagle3", replace(FOLDERS, head=None), random_weights=True)
+        speculation_of("eagle3", replace(FOLDERS, head=None), emulated=True)
 
 
 def test_what_matters_most_is_measured_first_and_alone() -> None:

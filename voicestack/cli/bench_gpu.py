@@ -22,7 +22,7 @@ from voicestack.cli.bench_gpu_llm import measure
 from voicestack.cli.bench_gpu_plan import DTYPES, METHODS, PARTS, Job, Launch, Wish, plan_llm
 from voicestack.cli.bench_gpu_record import Record
 from voicestack.cli.bench_gpu_run import Amounts, Bench
-from voicestack.cli.bench_gpu_shapes import SHAPES, Folders, write_folders
+from voicestack.cli.bench_gpu_shapes import SHAPES, Folders, context_tokens_of, write_folders
 from voicestack.cli.bench_gpu_speech import SpeechAmounts, measure_sessions, measure_whisper
 from voicestack.cli.bench_gpu_table import markdown
 from voicestack.cli.bench_gpu_whisper import WHISPERS
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     """Measure. Returns the exit code and the figures, which are also written while they come.
 
     Raises:
-        ConfigError: the engines of the section `sessions` cannot be made.
+        ConfigError: the model folder, or the engines of the section `sessions`, cannot be used.
         BadWav: there are no recordings for it.
     """
     if args.show is not None:
@@ -203,12 +203,14 @@ def _dtypes(args: argparse.Namespace) -> tuple[str, ...]:
 
 def first_launch(args: argparse.Namespace, folders: Folders, device: str) -> Launch:
     """The server that all others are variations of."""
+    folder = args.model_folder or folders.target
     return Launch(
         "first",
-        args.model_folder or folders.target,
+        folder,
         device,
         random_weights=args.model_folder is None,
         eager=args.quick and device == "cpu",
+        context_tokens=context_tokens_of(folder),
     )
 
 

@@ -36,8 +36,7 @@ async def _is_ready(bench: Bench, server: VllmServer) -> bool:
     try:
         await server.ready()
     except NoServer as failed:
-        bench.record.failed(server.launch.name, str(failed), server.tail)
-        bench.console.print(f"[red]{failed}[/]", highlight=False, soft_wrap=True)
+        bench.failed(server.launch.name, str(failed), server.tail)
         return False
     return True
 
@@ -58,6 +57,6 @@ async def _measure_one(bench: Bench, job: Job, server: VllmServer, methods: Sequ
             elif section == "speculation" and job.method in methods:
                 await subject.speculation()
     except StageError as failed:
-        bench.record.failed(f"{job.launch.name} in use", f"{failed} [{failed.code}]", server.tail)
+        bench.failed(f"{job.launch.name} in use", f"{failed} [{failed.code}]; {server.why()}", server.tail)
     finally:
         await clients.close()

@@ -41,6 +41,7 @@ class Launch:
         dtype: `bf16` or `fp8` (weights and KV).
         speculation: vLLM's `--speculative-config`, None for none.
         random_weights: The folder holds no weights.
+        context_tokens: Of the model.
         can_sleep: Started so that it can be put to sleep.
         eager: Without compilation and graphs: starts soonest, answers slowest.
         extra: More options of vLLM.
@@ -54,14 +55,20 @@ class Launch:
     random_weights: bool = True
     can_sleep: bool = False
     eager: bool = False
+    context_tokens: int = CONTEXT_TOKENS
     extra: tuple[str, ...] = ()
+
+    @property
+    def emulates(self) -> bool:
+        """Whether acceptance is emulated: random weights accept everything or nothing. CPUs cannot do it."""
+        return self.random_weights and self.device == "cuda"
 
 
 def command_line(vllm: Sequence[str], launch: Launch, port: int) -> list[str]:
     """How vLLM is started."""
     line = [*vllm, "--model", str(launch.folder), "--served-model-name", MODEL]
     line += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16"]
-    line += ["--max-model-len", str(CONTEXT_TOKENS), "--max-num-seqs", str(MAX_SEQUENCES)]
+    line += ["--max-model-len", str(launch.context_tokens), "--max-num-seqs", str(MAX_SEQUENCES)]
     line += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
     if launch.random_weights:
         line += ["--load-format", "dummy"]
@@ -94,8 +101,13 @@ def environment(inherited: dict[str, str], cache: Path) -> dict[str, str]:
     }
 
 
-def speculation_of(method: str, folders: Folders, *, random_weights: bool) -> dict[str, Any] | None:
-    """VLLM's `--speculative-config` for a method; None for `off`.
+def speculation_of(method: str, folders: Folders, *, emulated: bool) -> dict[str, Any] | None:
+    """What `--speculative-config` is for a method; None for `off`.
+
+    Args:
+        method: One of METHODS.
+        folders: Of the models.
+        emulated: As many tokens are accepted as ACCEPTED_LENGTH says, whatever they are.
 
     Raises:
         ValueError: it cannot run with this model; the message says why.
@@ -119,7 +131,7 @@ def speculation_of(method: str, folders: Folders, *, random_weights: bool) -> di
     if method == "eagle3" and folders.head is None:
         raise ValueError("there is no EAGLE-3 head for this model")
     config = {"method": method, **chosen[method]}
-    if random_weights:
+    if emulated:
         config |= {
             "rejection_sample_method": "synthetic",
             "synthetic_acceptance_length": ACCEPTED_LENGTH,
@@ -182,7 +194,7 @@ def plan_llm(wish: Wish, folders: Folders) -> Plan:
             if method == "off":
                 continue
             try:
-                config = speculation_of(method, folders, random_weights=wish.first.random_weights)
+                config = speculation_of(method, folders, emulated=wish.first.emulates)
             except ValueError as reason:
                 left_out[method] = str(reason)
                 continue

@@ -63,3 +63,8 @@ class Bench:
     def say(self, line: str) -> None:
         """Show how far it is."""
         self.console.print(line, highlight=False, soft_wrap=True)
+
+    def failed(self, what: str, why: str, tail: list[str] | None = None) -> None:
+        """Note that something did not work, and show it."""
+        self.record.failed(what, why, tail)
+        self.console.print(f"{what}: {why}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -97,8 +97,8 @@ class VllmServer:
 
     @property
     def tail(self) -> list[str]:
-        """What it said last."""
-        return [text for _, text in self.lines[-TAIL_LINES:]]
+        """What it said last, and before that whatever looks like the reason of an end."""
+        return [*self._errors()[-TAIL_LINES:], *(text for _, text in self.lines[-TAIL_LINES:])]
 
     async def run(self) -> None:
         """Let it live until it ends by itself or the task is cancelled. Nothing of it is left behind."""
@@ -152,8 +152,12 @@ class VllmServer:
 
     def why(self) -> str:
         """The last line that looks like the reason of an end."""
-        said = [text for text in self.tail if re.search(r"\b\w*(?:Error|Exception)\b", text)]
-        return (said or self.tail or ["it printed nothing"])[-1]
+        return (self._errors() or self.tail or ["it printed nothing"])[-1]
+
+    def _errors(self) -> list[str]:
+        """Causes. That the engine is dead is none."""
+        pattern = r"\b(?!EngineDead|InternalServer)\w*(?:Error|Exception): "
+        return [text for _, text in self.lines if re.search(pattern, text)]
 
     async def metrics(self) -> str:
         """Its Prometheus page; empty if it has none."""
@@ -187,7 +191,7 @@ class VllmServer:
                 log.flush()
                 *lines, rest = (rest + data).split(b"\n")
                 now_ms = self._since_spawn_ms()
-                self.lines += [(now_ms, line.decode(errors="replace")) for line in lines]
+                self.lines += [(now_ms, line.decode(errors="replace").rstrip()) for line in lines]
 
 
 def _kill_group(pid: int) -> None:

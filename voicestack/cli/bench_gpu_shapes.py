@@ -109,6 +109,19 @@ def draft_config_of(shape: Shape) -> dict[str, Any]:
     return config_of(SHAPES[shape.draft]) | {"vocab_size": shape.vocabulary}
 
 
+def context_tokens_of(folder: Path) -> int:
+    """The longest context of a model on disk, CONTEXT_TOKENS at most.
+
+    Raises:
+        ConfigError: there is no model.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as bad:
+        raise ConfigError(f"{folder / 'config.json'}: no model as vLLM loads it ({bad})") from bad
+    return min(CONTEXT_TOKENS, int(config.get("max_position_embeddings", CONTEXT_TOKENS)))
+
+
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Models on disk that vLLM can load without weights."""

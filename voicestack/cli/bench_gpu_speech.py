@@ -93,8 +93,7 @@ async def measure_whisper(bench: Bench, amounts: SpeechAmounts, device: str) -> 
             bench.record.add("whisper", {"shape": shape.like, "device": device, **asdict(found[0])})
             bench.say(f"whisper: {batch} windows at once, {found[0].windows_per_s:.1f} windows/s")
     except (ImportError, RuntimeError, OSError) as failed:
-        bench.record.failed("whisper", f"{type(failed).__name__}: {failed}")
-        bench.say(f"whisper: {failed}")
+        bench.failed("whisper", f"{type(failed).__name__}: {failed}")
 
 
 async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job) -> None:
@@ -118,8 +117,7 @@ async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job) -> No
             async with _engines(config, bench.clock) as (asr, tts):
                 await _ramp(bench, amounts, job, _Running(server.url, asr, tts, utterance, config), server)
         except (NoServer, StageError) as failed:
-            bench.record.failed("sessions", str(failed), server.tail)
-            bench.say(f"sessions: {failed}")
+            bench.failed("sessions", str(failed), server.tail)
         finally:
             await server.stop()
 
