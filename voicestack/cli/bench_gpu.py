@@ -23,7 +23,7 @@ from voicestack.cli.bench_gpu_plan import DTYPES, METHODS, PARTS, Job, Launch, W
 from voicestack.cli.bench_gpu_record import Record
 from voicestack.cli.bench_gpu_run import Amounts, Bench
 from voicestack.cli.bench_gpu_shapes import SHAPES, Folders, context_tokens_of, write_folders
-from voicestack.cli.bench_gpu_speech import SpeechAmounts, measure_sessions, measure_whisper
+from voicestack.cli.bench_gpu_speech import SpeechAmounts, engines_of, measure_sessions, measure_whisper
 from voicestack.cli.bench_gpu_table import markdown
 from voicestack.cli.bench_gpu_whisper import WHISPERS
 
@@ -148,7 +148,7 @@ def _run_in(
     console, clock = Console(), SystemClock()
     work.mkdir(parents=True, exist_ok=True)
     amounts = amounts_of(args)
-    path = args.json or Path("bench-gpu.json")
+    path = args.json or Path(f"bench-gpu-{args.part}.json")
     head = {
         "date": local_day(unix_s()),
         "host": host,
@@ -189,12 +189,13 @@ async def _measure_part(
         await measure(bench, plan, methods)
         return
     speech = speech_amounts_of(args)
+    engines = engines_of(bench.work, speech)
     if "whisper" in wanted:
         await measure_whisper(bench, speech, first.device)
     if "sessions" in wanted:
         dtype = _dtypes(args)[-1]
         job = Job(replace(first, name=f"sessions {dtype}", dtype=dtype), ("sessions",))
-        await measure_sessions(bench, speech, job)
+        await measure_sessions(bench, speech, job, engines)
 
 
 def _dtypes(args: argparse.Namespace) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from voicestack.cli.waveform import resample
 from voicestack.config.load import load
 from voicestack.config.schema import Config
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
-from voicestack.core.errors import StageError, StageUnavailable
+from voicestack.core.errors import ConfigError, StageError, StageUnavailable
 from voicestack.ports import Asr, Tts
 from voicestack.server.assembly_asr import asr_of
 from voicestack.server.assembly_tts import tts_of
@@ -78,8 +78,7 @@ async def measure_whisper(bench: Bench, amounts: SpeechAmounts, device: str) -> 
         return
     folder, shape = whisper_folder(bench.work, amounts), WHISPERS[amounts.whisper]
     try:
-        if not (folder / "model.bin").is_file():
-            await asyncio.to_thread(write_whisper, folder, shape)
+        await _ensure_whisper(bench.work, amounts)
         model = await asyncio.to_thread(RandomWhisper, folder, shape, device=device)
         for batch in amounts.batches:
             found = await asyncio.to_thread(
@@ -96,19 +95,34 @@ async def measure_whisper(bench: Bench, amounts: SpeechAmounts, device: str) -> 
         bench.failed("whisper", f"{type(failed).__name__}: {failed}")
 
 
-async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job) -> None:
+async def _ensure_whisper(work: Path, amounts: SpeechAmounts) -> None:
+    folder = whisper_folder(work, amounts)
+    if not (folder / "model.bin").is_file():
+        await asyncio.to_thread(write_whisper, folder, WHISPERS[amounts.whisper])
+
+
+def engines_of(work: Path, amounts: SpeechAmounts) -> Config:
+    """The configuration that names recogniser and voice.
+
+    Raises:
+        ConfigError: it cannot be.
+    """
+    sets = [text.replace("{whisper}", str(whisper_folder(work, amounts))) for text in amounts.sets]
+    return load(None, env=os.environ, sets=sets).config
+
+
+async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job, config: Config) -> None:
     """Ever more callers, until the answers come too late.
 
     Raises:
-        ConfigError: the engines cannot be made.
         BadWav: there is no speech.
     """
     needed_s = START_GUESS_S[job.launch.device] + amounts.level_s + LEVEL_TAIL_S
     if not bench.record.has_time_for("sessions", needed_s):
         return
-    sets = [text.replace("{whisper}", str(whisper_folder(bench.work, amounts))) for text in amounts.sets]
-    config = load(None, env=os.environ, sets=sets).config
     utterance = utterance_of(amounts)
+    if any("{whisper}" in text for text in amounts.sets):
+        await _ensure_whisper(bench.work, amounts)
     server = bench.server(job)
     async with Scope() as scope:
         scope.start(server.run(), name="vllm sessions")
@@ -116,7 +130,7 @@ async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job) -> No
             await server.ready()
             async with _engines(config, bench.clock) as (asr, tts):
                 await _ramp(bench, amounts, job, _Running(server.url, asr, tts, utterance, config), server)
-        except (NoServer, StageError) as failed:
+        except (NoServer, StageError, ConfigError, ImportError) as failed:
             bench.failed("sessions", str(failed), server.tail)
         finally:
             await server.stop()

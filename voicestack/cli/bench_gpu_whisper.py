@@ -1,7 +1,7 @@
 """What does a Whisper look like that is as large as a real one and has heard nothing, and how fast is it?
 
-A CTranslate2 model of random numbers: decoding does not end by itself, so every window is decoded to the same
-length, that of what somebody says in it.
+A CTranslate2 model of random numbers. It says other words every time, and the position at which it stops is
+written into it: a decoder that never stops, or says one word for ever, takes as long as no real one does.
 """
 
 import json
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voicestack.aio.clock import Clock
+from voicestack.cli.bench_gpu_tokenizer import made_up_words
 from voicestack.cli.bench_stats import Summary, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TOKENS_PER_S = 4
-"""Of English speech: about 2.7 words a second with 1.4 tokens each."""
 SPECIALS = {
     50_257: "<|endoftext|>",
     50_258: "<|startoftranscript|>",
@@ -35,7 +34,16 @@ SPECIALS = {
 PROMPT = (50_258, 50_259, 50_360, 50_364)
 FRAMES_PER_S = 100
 """Of a log-mel spectrogram with Whisper's hop of 10 ms."""
-_SPREAD = 0.02
+SAID_TOKENS = 20
+"""After so many words it stops: what is said in 5 s."""
+_SPREAD, _LOGIT_SPREAD = 0.02, 7.0
+"""Of embeddings; of what is computed for each token: the likeliest is much likelier than the next one."""
+_POOL = 1_048_583
+"""Random numbers that everything is cut from; a prime, so that no row of a matrix comes twice."""
+_CALM = 0.1
+"""Of the weights of layers, times the spread: what a layer adds to its input stays small beside it."""
+_STOP = 50.0
+"""How strongly the position speaks for, or before it against, the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +75,41 @@ def write_whisper(folder: Path, shape: WhisperShape, *, seed: int = 1) -> None:
 
     spec = WhisperSpec(shape.encoder_layers, shape.heads, shape.decoder_layers, shape.heads)
     rng = np.random.default_rng(seed)
-    pool = (rng.standard_normal(1 << 20) * _SPREAD).astype(np.float16)
-    _fill_encoder(spec.encoder, shape, pool)
+    pool = (rng.standard_normal(_POOL) * _SPREAD).astype(np.float16)
+    _fill_encoder(spec.encoder, shape, (pool * _CALM).astype(np.float16))
     _fill_decoder(spec.decoder, shape, pool)
     config = spec.config
     config.suppress_ids, config.suppress_ids_begin = [], []
     config.lang_ids, config.alignment_heads = [PROMPT[1]], [[0, 0]]
-    spec.register_vocabulary([SPECIALS.get(n, f"<{n}>") for n in range(shape.vocabulary)])
+    names = token_names(shape.vocabulary)
+    spec.register_vocabulary(names)
     spec.validate()
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
     settings = {"feature_size": shape.n_mels, "sampling_rate": 16_000, "hop_length": 160, "n_fft": 400}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    _write_tokenizer(folder, names)
+
+
+def token_names(size: int) -> list[str]:
+    """Words, the special tokens where Whisper has them, and behind those the timestamps."""
+    last = max(SPECIALS)
+    words = made_up_words()
+    return [
+        SPECIALS.get(n) or (next(words) if n < last else f"<|{(n - last - 1) * 0.02:.2f}|>")
+        for n in range(size)
+    ]
+
+
+def _write_tokenizer(folder: Path, names: Sequence[str]) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+
+    tokenizer = Tokenizer(WordLevel({name: n for n, name in enumerate(names)}, unk_token=names[0]))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.add_special_tokens(list(SPECIALS.values()))
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def _random(shape: tuple[int, ...], pool: "NDArray[np.float16]") -> "NDArray[np.float16]":
@@ -104,12 +135,22 @@ def _fill_decoder(decoder: Any, shape: WhisperShape, pool: "NDArray[np.float16]"
     width = shape.width
     decoder.scale_embeddings = False
     decoder.embeddings.weight = _random((shape.vocabulary, width), pool)
-    decoder.position_encodings.encodings = _random((448, width), pool)
-    decoder.projection.weight = decoder.embeddings.weight
+    stop = np.resize(np.array([_SPREAD, -_SPREAD], np.float16), width)
+    positions = _random((448, width), pool)
+    positions[: len(PROMPT) + SAID_TOKENS - 1] -= stop
+    positions[len(PROMPT) + SAID_TOKENS - 1 :] += stop
+    decoder.position_encodings.encodings = positions
+    scale = _LOGIT_SPREAD / _SPREAD / np.sqrt(width)
+    projection = _random((shape.vocabulary, width), (pool[::-1] * scale).astype(np.float16))
+    alike = projection @ stop / (stop @ stop)  # what the position says must not speak for a word
+    projection -= np.outer(alike, stop)
+    projection[min(SPECIALS)] = stop * np.float16(_STOP)
+    decoder.projection.weight = projection
+    calm = (pool * _CALM).astype(np.float16)
     for layer in decoder.layer:
-        _fill_attention(layer.self_attention, width, 3, pool)
-        _fill_attention(layer.attention, width, 2, pool)
-        _fill_rest(layer, width, pool)
+        _fill_attention(layer.self_attention, width, 3, calm)
+        _fill_attention(layer.attention, width, 2, calm)
+        _fill_rest(layer, width, calm)
     _fill_norm(decoder.layer_norm, width)
 
 
@@ -159,12 +200,10 @@ class RandomWhisper:
         """Decode a batch of windows greedily. Blocks. Returns the number of tokens."""
         n_frames = int(window_s * FRAMES_PER_S) // 2 * 2
         features = np.zeros((n_windows, self._shape.n_mels, n_frames), np.float32)
-        n_tokens = round(window_s * TOKENS_PER_S)
         found = self._model.generate(
             self._storage.from_array(features),
             [list(PROMPT)] * n_windows,
             beam_size=1,
-            max_length=2 * n_tokens,  # CTranslate2 keeps half of it for the prompt
             suppress_blank=False,
             suppress_tokens=[],
         )
