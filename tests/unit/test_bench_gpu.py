@@ -3,6 +3,8 @@
 import argparse
 import itertools
 import math
+import tarfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import orjson
 import pytest
 
+from tests.bench.gpu.bundle import download_command, pack, unpack
 from voicestack.aio.clock import SystemClock
 from voicestack.cli.bench_gpu import _counts, _names
 from voicestack.cli.bench_gpu_host import Gpu, Host, read_gpus, vllm_version, why_not
@@ -185,6 +188,7 @@ def test_what_matters_most_is_measured_first_and_alone() -> None:
     assert plan.jobs[0].sections == ("cold", "ttft", "speculation", "heartbeat")
     assert plan.jobs[1].sections == ("cold", "ttft", "sleep")
     assert plan.jobs[1].launch.can_sleep
+    assert [job.is_main for job in plan.jobs] == [True, *[False] * 7]
     assert list(plan.left_out) == ["mtp"]
     grouped = [[job.launch.name for job in group] for group in groups(plan.jobs, 3)]
     assert grouped == [
@@ -211,6 +215,18 @@ def test_only_what_was_asked_for_is_started(
     plan = plan_llm(Wish(frozenset(sections), ("off", "ngram"), dtypes, FIRST), FOLDERS)
     assert [(job.launch.name, job.sections) for job in plan.jobs] == expected
     assert all(job.launch.dtype == dtypes[0] for job in plan.jobs)
+
+
+def test_five_servers_of_the_methods_fit_beside_each_other() -> None:
+    methods = [job.launch for job in plan_llm(EVERYTHING, FOLDERS).jobs if job.method != "off"]
+    weights_bytes = 2 * SHAPES["8b"].n_parameters
+    needed = [launch.kv_bytes + weights_bytes + 4 * 2**30 for launch in methods]
+    assert sum(needed) < 140 * 2**30
+    for launch in methods:
+        options = dict(itertools.pairwise(command_line(("vllm",), launch, 1)))
+        assert float(options["--gpu-memory-utilization"]) * 140 * 2**30 > launch.kv_bytes + weights_bytes
+    turns = 16 * 1200 * SHAPES["8b"].kv_bytes_per_token
+    assert all(launch.kv_bytes > 2 * turns for launch in methods)
 
 
 def test_names_and_numbers_on_the_command_line() -> None:
@@ -260,6 +276,46 @@ def test_the_phases_of_a_start_add_up() -> None:
     assert Phase("graphs", 3000.0) in phases
     assert phases[-1] == Phase("HTTP server", 600.0)
     assert phases_of([], 100.0) == [Phase("HTTP server", 100.0)]
+
+
+# --- the bundle for a host without network ---
+
+
+def test_a_wheel_is_unpacked_without_what_does_not_travel(tmp_path: Path) -> None:
+    wheel = tmp_path / "x-1-py3-none-any.whl"
+    members = {
+        "vllm/__init__.py": b"1",
+        "vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so": b"2",
+        "vllm/vllm_flash_attn/_vllm_fa3_C.abi3.so": b"3",
+        "vllm/third_party/deep_gemm/a.h": b"4",
+        "x/tests/test_x.py": b"5",
+        "x-1.data/purelib/x/y.py": b"6",
+        "x-1.data/scripts/x": b"7",
+        "x-1.dist-info/METADATA": b"8",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    site = tmp_path / "site"
+    unpack([wheel], site)
+    found = {str(p.relative_to(site)): p.read_bytes() for p in site.rglob("*") if p.is_file()}
+    assert found == {
+        "vllm/__init__.py": b"1",
+        "vllm/vllm_flash_attn/_vllm_fa3_C.abi3.so": b"3",
+        "x/y.py": b"6",
+        "x-1.dist-info/METADATA": b"8",
+    }
+    size = pack(tmp_path / "a.tar.xz", site, [site / "x" / "y.py"])
+    assert size == (tmp_path / "a.tar.xz").stat().st_size
+    with tarfile.open(tmp_path / "a.tar.xz") as tar:
+        assert tar.getnames() == ["x/y.py"]
+
+
+def test_wheels_are_those_of_the_other_python() -> None:
+    line = download_command(["vllm==0.26.0"], Path("/w"), alone=True)
+    assert line[-2:] == ["--no-deps", "vllm==0.26.0"]
+    assert line[line.index("--python-version") + 1] == "3.12"
+    assert "--no-deps" not in download_command(["rich"], Path("/w"), alone=False)
 
 
 # --- what is counted ----------------------------------------------------------------------------------

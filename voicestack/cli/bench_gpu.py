@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--silence-s", type=float, help="before a request of the section heartbeat")
     parser.add_argument("--sessions", type=_counts, metavar="N,N", help="callers, ascending")
     parser.add_argument("--sessions-s", type=float, help="seconds for each number of callers")
+    parser.add_argument("--at-once", type=int, help="servers that start at the same time")
     parser.add_argument("--duty", type=float, default=0.15, help="a caller speaks so much of the time")
     parser.add_argument("--whisper", choices=[*WHISPERS], help="shape of the random Whisper")
     parser.add_argument(
@@ -224,6 +225,7 @@ def amounts_of(args: argparse.Namespace) -> Amounts:
         "prefix_tokens": args.prefix_tokens,
         "reply_tokens": args.reply_tokens,
         "silence_s": args.silence_s,
+        "at_once": args.at_once,
     }
     return replace(start, seed=args.seed, **{name: value for name, value in given.items() if value})
 

@@ -24,10 +24,11 @@ ACCEPTED_LENGTH = 2.5
 """Tokens a step with random weights: emulated (`synthetic_acceptance_length`), the same for every method."""
 MAX_SEQUENCES = 128
 """More than the 64 turns of the largest level: in an open loop there are more for a moment."""
-GPU_KV_BYTES = 14 * 2**30
-"""Of keys and values: 64 turns of 1200 tokens at 128 KiB are 9.4 GiB."""
-GPU_MEMORY_RATIO = 0.26
-"""What vLLM wants to find free. An 8B model in bf16 is 16 GB; three servers start at the same time."""
+KV_BYTES, FEW_KV_BYTES = 14 * 2**30, 6 * 2**30
+"""Of keys and values: 64 turns of 1200 tokens at 128 KiB are 9.4 GiB; where methods are compared, at most
+16 turns are asked."""
+GPU_MEMORY_RATIO = 0.17
+"""What vLLM wants to find free. With 16 GB of weights and FEW_KV_BYTES five servers fit into 140 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Launch:
         speculation: vLLM's `--speculative-config`, None for none.
         random_weights: The folder holds no weights.
         context_tokens: Of the model.
+        kv_bytes: Of keys and values, on a GPU.
         can_sleep: Started so that it can be put to sleep.
         eager: Without compilation and graphs: starts soonest, answers slowest.
         extra: More options of vLLM.
@@ -56,6 +58,7 @@ class Launch:
     can_sleep: bool = False
     eager: bool = False
     context_tokens: int = CONTEXT_TOKENS
+    kv_bytes: int = KV_BYTES
     extra: tuple[str, ...] = ()
 
     @property
@@ -75,7 +78,7 @@ def command_line(vllm: Sequence[str], launch: Launch, port: int) -> list[str]:
     if launch.device == "cuda":
         line += ["--performance-mode", "interactivity"]
         line += ["--gpu-memory-utilization", str(GPU_MEMORY_RATIO)]
-        line += ["--kv-cache-memory-bytes", str(GPU_KV_BYTES)]
+        line += ["--kv-cache-memory-bytes", str(launch.kv_bytes)]
     if launch.dtype == "fp8":
         line += ["--quantization", "fp8", "--kv-cache-dtype", "fp8"]
     if launch.can_sleep:
@@ -141,11 +144,12 @@ def speculation_of(method: str, folders: Folders, *, emulated: bool) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One server, and what is measured on it."""
+    """One server, and what is measured on it. `is_main` for the one on which all levels are."""
 
     launch: Launch
     sections: tuple[Section, ...]
     method: str = "off"
+    is_main: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ def plan_llm(wish: Wish, folders: Folders) -> Plan:
         launch = replace(wish.first, name=dtype, dtype=dtype, can_sleep=n > 0)
         of_first: tuple[Section, ...] = ("cold", "ttft", "speculation", "heartbeat")
         of_others: tuple[Section, ...] = ("cold", "ttft", "sleep")
-        jobs.append(_job(launch, of_first if n == 0 else of_others, wish))
+        jobs.append(_job(launch, of_first if n == 0 else of_others, wish, is_main=n == 0))
     if "sleep" in wish.sections and len(wish.dtypes) == 1:
         jobs.append(
             _job(replace(wish.first, name="sleep", dtype=wish.dtypes[0], can_sleep=True), ("sleep",), wish)
@@ -198,16 +202,23 @@ def plan_llm(wish: Wish, folders: Folders) -> Plan:
             except ValueError as reason:
                 left_out[method] = str(reason)
                 continue
-            launch = replace(wish.first, name=method, dtype=wish.dtypes[0], speculation=config)
+            launch = replace(
+                wish.first,
+                name=method,
+                dtype=wish.dtypes[0],
+                speculation=config,
+                kv_bytes=FEW_KV_BYTES,
+            )
             jobs.append(Job(launch, ("speculation",), method))
     if "cold" in wish.sections:
         jobs.append(Job(replace(wish.first, name="compiled", dtype=wish.dtypes[0]), ("cold",)))
     return Plan(tuple(job for job in jobs if job.sections), left_out)
 
 
-def _job(launch: Launch, sections: tuple[Section, ...], wish: Wish) -> Job:
+def _job(launch: Launch, sections: tuple[Section, ...], wish: Wish, *, is_main: bool = False) -> Job:
+    """What of the sections is wanted; none if that is only the start of a server that is not the main one."""
     wanted = tuple(section for section in sections if section in wish.sections)
-    return Job(launch, wanted if set(wanted) - {"cold"} or launch.name == wish.dtypes[0] else ())
+    return Job(launch, wanted if is_main or set(wanted) - {"cold"} else (), is_main=is_main)
 
 
 def groups(jobs: Sequence[Job], at_once: int) -> list[tuple[Job, ...]]:

@@ -21,6 +21,7 @@ class Amounts:
 
     Attributes:
         levels: Concurrent turns, the most important first.
+        n_other_levels: So many of them for every kind of weights but the first.
         speculation_levels: The same where methods of speculation are compared.
         level_s: Seconds for each loop of each level.
         min_turns: Of a closed loop, however long they take.
@@ -33,14 +34,15 @@ class Amounts:
     """
 
     levels: tuple[int, ...] = (16, 1, 64, 4, 32)
+    n_other_levels: int = 3
     speculation_levels: tuple[int, ...] = (1, 16)
-    level_s: float = 8.0
+    level_s: float = 6.0
     min_turns: int = 24
     prefix_tokens: int = 1000
     reply_tokens: int = 64
     silence_s: float = 30.0
     silences: int = 1
-    at_once: int = 3
+    at_once: int = 5
     seed: int = 1
 
 

@@ -82,7 +82,8 @@ class Subject:
     async def ttft(self) -> None:
         """Every level in a closed and in an open loop; at the first level plain httpx takes part."""
         amounts = self._bench.amounts
-        for n, level in enumerate(amounts.levels):
+        levels = amounts.levels if self._job.is_main else amounts.levels[: amounts.n_other_levels]
+        for n, level in enumerate(levels):
             if not self._bench.record.has_time_for(
                 f"{self._job.launch.name} ttft {level}", 2.5 * amounts.level_s
             ):

@@ -38,11 +38,11 @@ AUDIO = ("av", "onnxruntime", "flatbuffers")
 """Both alone. The first is Whisper and a voice, the second what faster-whisper imports beside it."""
 
 LEFT_OUT = (
-    r"vllm/_vllm_fa2_C",  # FlashAttention 2: Hopper has 3
+    r"vllm/vllm_flash_attn/_vllm_fa2_C",  # FlashAttention 2: Hopper has 3
     r"vllm/_moe_C_stable_libtorch",  # mixtures of experts
     r"vllm/(_flashmla|_qutlass|cumem_x|vllm-rs)",
-    r"vllm/(bin|third_party/(deep_gemm|flashmla|qutlass))/",
-    r"(tests?|__pycache__)/",
+    r"vllm/third_party/(deep_gemm|flashmla|fmha_sm100|qutlass)/",
+    r".*/(tests?|__pycache__)/",
 )
 """Members of the wheels, by the beginning of their path, that a dense model on a Hopper GPU does not need."""
 KERNELS = r"vllm/_C_stable_libtorch"
