@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import orjson
 import pytest
 
 from tests.support.fake_vllm import install
+from voicestack.cli import bench_gpu
 from voicestack.cli.bench_gpu_host import Gpu
 from voicestack.cli.main import run_command
 
@@ -85,19 +89,24 @@ def test_the_part_llm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "vLLM 0.0+fake" in printed
 
 
-@pytest.mark.usefixtures("fake")
-def test_the_part_speech(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    more = ("--part", "speech", "--sessions", "2", "--sessions-s", "3.4", "--duty", "0.9", *SCRIPTED)
+def test_the_part_speech(
+    tmp_path: Path, fake: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = replace(bench_gpu.QUICK_SPEECH, utterance_s=0.5, batch_s=0.1)
+    fake.setattr(bench_gpu, "QUICK_SPEECH", short)
+    more = ("--part", "speech", "--sessions", "2", "--sessions-s", "1.2", "--duty", "0.5", *SCRIPTED)
     code, found = measured(tmp_path, *more)
     assert (code, found["failures"]) == (0, {})
     assert [windows["batch"] for windows in found["whisper"]] == [1, 4]
     assert all(windows["tokens_per_window"] == 20 for windows in found["whisper"])
     (level,) = found["sessions"]
-    assert (level["n_sessions"], level["n_missing"], level["passes"]) == (2, 0, True)
-    assert level["voice_ms"]["p95"] < 300
+    assert (level["n_sessions"], level["n_missing"]) == (2, 0)
+    assert level["n"] >= 2
     assert all(turn["voice_ms"] >= turn["clause_ms"] >= turn["final_ms"] for turn in level["turns"])
-    assert found["sessions_per_gpu"] == 2
-    assert "**2 sessions per GPU.**" in capsys.readouterr().out
+    assert level["passes"] == (level["voice_ms"]["p95"] <= 300)
+    n_sessions = 2 if level["passes"] else 0
+    assert found["sessions_per_gpu"] == n_sessions
+    assert f"**{n_sessions} sessions on one CPU.**" in capsys.readouterr().out
 
 
 def test_what_fails_does_not_keep_the_rest_from_being_measured(
@@ -130,6 +139,36 @@ def test_sleeping_and_waking(tmp_path: Path, fake: pytest.MonkeyPatch) -> None:
     assert len(slept["first_ms"]) == 3
     assert {e["dtype"] for e in found["ttft"]} == {"bf16", "fp8"}
     assert found["host"]["gpu"]["name"] == "Fake GPU"
+
+
+@pytest.mark.usefixtures("fake")
+def test_who_is_stopped_keeps_the_figures_and_leaves_no_server(tmp_path: Path) -> None:
+    given = ["--device", "cpu", "--shape", "tiny", "--quick", "--vllm", VLLM, "--only", "ttft"]
+    given += ["--levels", "1,2", "--level-s", "0.2", "--prefix-tokens", "60", "--reply-tokens", "4"]
+    path, work = tmp_path / "found.json", tmp_path / "work"
+    command = [sys.executable, "-m", "voicestack", "bench", "gpu", *given, "--json", str(path)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*command, "--work", str(work)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert any("bf16 closed  1" in line for line in process.stdout)  # it has written the first level
+        assert servers_in(work)
+        process.terminate()
+        assert process.wait(60) == 130
+    found = orjson.loads(path.read_bytes())
+    assert found["finished"] is False
+    assert len(found["ttft"]) >= 1
+    assert servers_in(work) == []
+
+
+def servers_in(work: Path) -> list[str]:
+    """Processes whose command line names something in that folder."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(file.read_bytes().decode(errors="replace"))
+    return [line for line in lines if str(work) in line]
 
 
 @pytest.mark.usefixtures("fake")

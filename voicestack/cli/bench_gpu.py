@@ -6,8 +6,11 @@ The same program runs against vLLM on a CPU with `--device cpu`.
 
 import argparse
 import shlex
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,13 +171,24 @@ def _run_in(
     bench = Bench(amounts, tuple(shlex.split(args.vllm)), work, clock, record, console)
     folders = write_folders(work / "models", SHAPES[args.shape])
     first = first_launch(args, folders, device)
-    for part in parts:
-        uvloop.run(_measure_part(args, part, bench, first, folders))
+    with _ending_in_order():
+        for part in parts:
+            uvloop.run(_measure_part(args, part, bench, first, folders))
     record.finish()
     document = orjson.loads(path.read_bytes())
     console.print()
     print(markdown(document), end="")
     return int(not any(section in document for section in SECTIONS)), record.found
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Take SIGTERM, with which `timeout` ends programs, as Ctrl-C: the servers are to end as well."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _measure_part(

@@ -201,10 +201,11 @@ def _sessions(document: Document) -> str:
         )
     names = ["sessions", "turns/s", "n", "endpoint to voice p50 / p95 / p99, ms"]
     names += ["transcript p95", "first clause p95", "voice p95", "missing", "harness late p95", "p95 <= 300"]
+    what = "GPU" if document["host"]["gpu"] else "CPU"
     said = (
         f"Recogniser {engines['asr']}, voice {engines['tts']}, no drafts; every caller speaks "
         f"{entries[0]['duty']:.0%} of the time, a turn every {entries[0]['every_s']:.0f} s. "
-        f"**{document.get('sessions_per_gpu', 0)} sessions per GPU.**"
+        f"**{document.get('sessions_per_gpu', 0)} sessions on one {what}.**"
     )
     return f"{table(names, rows)}\n\n{said}"
 
