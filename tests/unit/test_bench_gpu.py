@@ -162,7 +162,8 @@ def test_the_command_line_on_a_cpu_with_weights() -> None:
 
 
 def test_a_server_asks_nobody_outside() -> None:
-    found = environment({"PATH": "/bin", "HF_HUB_OFFLINE": "0"}, Path("/c"))
+    found = environment({"PATH": "/bin", "HF_HUB_OFFLINE": "0", "PYTHONDONTWRITEBYTECODE": "1"}, Path("/c"))
+    assert "PYTHONDONTWRITEBYTECODE" not in found
     assert (found["PATH"], found["HF_HUB_OFFLINE"], found["VLLM_CACHE_ROOT"]) == ("/bin", "1", "/c")
 
 
