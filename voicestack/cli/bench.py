@@ -19,6 +19,7 @@ from voicestack.cli import (
     bench_asr_final,
     bench_beside,
     bench_capacity,
+    bench_gpu,
     bench_grid,
     bench_idle,
     bench_rtc,
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tts": bench_tts,
         "wire": bench_wire,
         "beside": bench_beside,
+        "gpu": bench_gpu,
     }
     for name, module in others.items():
         mode = modes.add_parser(name, help=module.SUMMARY)
