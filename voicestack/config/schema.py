@@ -194,6 +194,12 @@ class LlmSection(BaseModel):
     """Let clients show pictures (`input_image`, PNG and JPEG). For `openai`, and a model that sees."""
     prime: bool = True
     """Compute the prompt's KV while the user still speaks."""
+    heartbeat_s: Literal["auto"] | Annotated[float, Field(ge=0.0, le=3_600.0)] = "auto"
+    """After so many seconds without a request a tiny one is made, so that the next is not slow; 0 is never.
+    `auto`: 5 for `vllm`, whose first token comes later after some 10 s of idling; never for `llama_server`,
+    whose does not, and for `openai`, which may cost money."""
+    heartbeat_budget_ms: Ms = Field(default=500, ge=1)
+    """A heartbeat that takes longer means that the server is not warm: /readyz says so until one does not."""
     answers: Texts = ANSWERS
     """What the scripted model says, in turn."""
 

@@ -14,6 +14,8 @@ CONNECT_S = 2.0
 RENDER_S = 2.0
 """A prompt is rendered in milliseconds, but the server may be busy with its model."""
 MAX_MESSAGE_CHARS = 300
+FULL = (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
+"""vLLM with a full queue says 503, hosted services 429."""
 
 
 class PromptTooLong(StageError):
@@ -32,10 +34,14 @@ class ChatClient:
         url: `http(s)://host:port`, with the path of the API where it is not `/v1`; or `unix:/path` for a
             server on a Unix socket.
         api_key: Sent as a bearer token.
+
+    Attributes:
+        n_full: How often the server said that it is full (503, 429).
     """
 
     def __init__(self, url: str, *, api_key: str | None = None) -> None:
         self.url = url
+        self.n_full = 0
         socket_path = url.removeprefix("unix:") if url.startswith("unix:") else None
         base = httpx.URL("http://localhost" if socket_path else url)
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
@@ -69,6 +75,7 @@ class ChatClient:
             response = await self._post(orjson.dumps(body))
             try:
                 if response.status_code != httpx.codes.OK:
+                    self.n_full += response.status_code in FULL
                     raise refusal(response.status_code, await response.aread())
                 rest = b""
                 async for data in response.aiter_raw():
