@@ -20,6 +20,7 @@ from voicestack.cli import (
     bench_capacity,
     bench_grid,
     bench_idle,
+    bench_priming,
     bench_rtc,
     bench_tools,
     bench_wer,
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "idle": bench_idle,
         "tools": bench_tools,
         "wire": bench_wire,
+        "priming": bench_priming,
         "beside": bench_beside,
     }
     for name, module in others.items():

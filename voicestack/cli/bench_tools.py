@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
 async def _measure(config: Config, questions: Questions) -> Run:
     clock = SystemClock()
     found = Run()
-    async with _running(config, clock) as llm:
+    async with running(config, clock) as llm:
         instructions = Message("system", config.session.instructions)
         await ask(llm, clock, "warm", (instructions, Message("user", "hello")), Toolbox())
         for spoken in questions.spoken:
@@ -114,7 +114,8 @@ async def _measure(config: Config, questions: Questions) -> Run:
 
 
 @asynccontextmanager
-async def _running(config: Config, clock: Clock) -> AsyncIterator[Llm]:
+async def running(config: Config, clock: Clock) -> AsyncIterator[Llm]:
+    """The language model of a configuration, ready. Raises StageUnavailable: it does not become so."""
     llm, supervised = llm_of(config, clock)
     async with Scope() as scope:
         for one in supervised:
