@@ -64,6 +64,9 @@ class FakeVllm:
     async def serve(self, socket: str) -> asyncio.Server:
         return await asyncio.start_unix_server(self._connection, socket)
 
+    async def serve_tcp(self) -> asyncio.Server:
+        return await asyncio.start_server(self._connection, "127.0.0.1", 0)
+
     async def _connection(self, reader: Reader, writer: Writer) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
