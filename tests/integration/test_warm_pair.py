@@ -22,12 +22,17 @@ from voicestack.core.answers import LlmAnswer
 from voicestack.core.errors import StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.marks import Mark
+from voicestack.core.settings import SessionSettings
 from voicestack.engines.chat_body import LlmSettings
 from voicestack.engines.child import Child
 from voicestack.engines.openai_llm import OpenAiLlm
+from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedTts
 from voicestack.engines.vllm_sleep import VllmSleeper
 from voicestack.engines.warm_pair import Phase, WarmPair
 from voicestack.ports import LlmRequest
+from voicestack.server.readiness import synthetic_turn
+from voicestack.session.tuning import Engines, Tuning
 
 SECOND_NS = 1_000_000_000
 PROMPT = [{"role": "system", "content": "You are a friendly assistant."}]
@@ -157,6 +162,24 @@ def test_a_reply_that_has_begun_fails_and_the_next_try_is_answered_by_the_spare(
             assert caught.value.retryable
             assert await stack.whole() == ANSWER
             await stack.until(Phase.ASLEEP, Phase.SERVING)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("dies_after", [0, 1])
+def test_a_turn_of_which_nothing_was_heard_is_answered_all_the_same(dies_after: int) -> None:
+    """Before the first token the engine asks again; after it, the session does."""
+
+    async def main() -> None:
+        async with running() as stack:
+            await stack.ask(0, "POST", "/ways", {"dies_after": dies_after})
+            engines = Engines(
+                EnergyVad(), ScriptedAsr(["what is the capital of france"]), stack.llm, ScriptedTts()
+            )
+            marks = await synthetic_turn(engines, SystemClock(), SessionSettings(), Tuning())
+            assert Mark.FIRST_SENT in marks.at_ns
+            await stack.until(Phase.ASLEEP, Phase.SERVING)
+            assert stack.pair.figures()["takeovers_total"] == 1
 
     asyncio.run(main())
 

@@ -1,11 +1,13 @@
 """`voicestack bench priming`: how much of a prompt's prefill is over when the user stops speaking?
 
-It starts the configured language model (or asks the one that `llm.url` names) and has it answer in turns of
-three, so that a machine that is busy otherwise disturbs all kinds alike:
+It starts the configured language model (or asks the one that `llm.url` names) and has it answer in rounds of
+all kinds, so that a machine that is busy otherwise disturbs them alike:
 
 - `cold`: a conversation that the server has never seen; the whole prompt is asked at once.
 - `primed`: another one; its prompt is primed as in a session, while the user speaks.
 - `floor`: the same prompt once more, all of it in the KV cache: what is left without any prefill.
+- `beside`: the same again, asked while the server primes a new conversation of somebody else: what priming
+  costs those whose turn it is.
 
 Hidden is the part of the way from `cold` to `floor` that `primed` has come. With `--warm-history` the
 conversation is in the cache before the user speaks, as in a usual turn, and only his words are at stake.
@@ -38,7 +40,11 @@ from voicestack.ports import LlmRequest
 from voicestack.session.primer import Primer
 
 SUMMARY = "how much of the prefill is hidden while the user speaks"
-KINDS = ("cold", "primed", "floor")
+KINDS = ("cold", "primed", "floor", "beside")
+PRIMING_S = 0.3
+"""So far into the other's prime the question comes: a server that computes one prompt at a time is busy."""
+FIRST_TOKEN_MS = 60_000
+"""No cold prompt is cut off."""
 TARGET_SHARE = 0.7
 """Of the prefill of 600 tokens of history: what the project asks of itself."""
 ANSWER_TOKENS = 16
@@ -90,7 +96,8 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     Raises:
         ConfigError: the configuration cannot be used, or the conversation does not fit.
     """
-    config = load(args.config, env=os.environ, sets=args.set).config
+    sets = [f"llm.first_token_ms={FIRST_TOKEN_MS}", *args.set]
+    config = load(args.config, env=os.environ, sets=sets).config
     room_tokens = config.llm.context_tokens - config.llm.max_tokens - 100
     if args.history_tokens > room_tokens:
         raise ConfigError(f"--history-tokens {args.history_tokens}: llm.context_tokens leaves {room_tokens}")
@@ -116,6 +123,8 @@ async def _measure(config: Config, args: argparse.Namespace) -> Run:
                     found.answers[kind].append(await trial.ask(session, history, primed=kind == "primed"))
                     if kind == "primed":
                         found.answers["floor"].append(await trial.again(session, history))
+                        other = conversation(rng, round(args.history_tokens * scale))
+                        found.answers["beside"].append(await trial.beside(session, history, other))
                 except StageError:
                     found.n_failed += 1
                 llm.release(session)
@@ -157,6 +166,18 @@ class _Trial:
             primer.cancel()
             return await self.again(session, history)
 
+    async def beside(
+        self, session: SessionId, history: tuple[Message, ...], other: tuple[Message, ...]
+    ) -> LlmAnswer:
+        """Ask a question that is in the cache while another conversation is being primed."""
+        somebody = SessionId("somebody")
+        async with Scope() as scope:
+            Primer(self._llm, scope).prime(self.request(somebody, other, ""))
+            await asyncio.sleep(PRIMING_S)
+            answer = await self.again(session, history)
+        self._llm.release(somebody)
+        return answer
+
     async def again(self, session: SessionId, history: tuple[Message, ...]) -> LlmAnswer:
         """Ask the whole question and read the answer."""
         async with aclosing(self._llm.reply(self.request(session, history, QUESTION))) as deltas:
@@ -167,11 +188,11 @@ class _Trial:
 
 async def _scale(trial: _Trial, rng: random.Random, n_tokens: int) -> float:
     """By what to multiply a number of tokens, as we guess them, so that the server counts as many."""
-    session, history = SessionId("scale"), conversation(rng, n_tokens)
-    answer = await trial.again(session, history)
-    counted = answer.usage.input_tokens if answer.usage is not None else 0
-    without = context_tokens_of(trial.request(session, (), QUESTION).messages)
-    return n_tokens / (counted - without) if counted > without else 1.0
+    session, counted = SessionId("scale"), []
+    for history in ((), conversation(rng, n_tokens)):
+        answer = await trial.again(session, history)
+        counted.append(answer.usage.input_tokens if answer.usage is not None else 0)
+    return n_tokens / (counted[1] - counted[0]) if counted[1] > counted[0] else 1.0
 
 
 def conversation(rng: random.Random, n_tokens: int) -> tuple[Message, ...]:
@@ -197,7 +218,7 @@ def figures(found: Run) -> dict[str, Any]:
     clause = {kind: _summary([a.first_clause_ms for a in answers]) for kind, answers in found.answers.items()}
     tokens = [a.usage.input_tokens for a in found.answers["primed"] if a.usage is not None]
     cached = [a.usage.cached_tokens for a in found.answers["primed"] if a.usage is not None]
-    middle = [one.p50 if (one := first[kind]) is not None else None for kind in KINDS]
+    middle = [one.p50 if (one := first[kind]) is not None else None for kind in KINDS[:3]]
     hidden = None if None in middle else hidden_ratio(*middle)  # type: ignore[arg-type]
     return {
         "prompt_tokens": summarise(tokens),

@@ -1,5 +1,8 @@
 """What keeps the configured language model warm: its warm-up, its heartbeat, and what is exported of both."""
 
+from collections.abc import Mapping
+from functools import partial
+
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
 from voicestack.core.history import Message
@@ -60,10 +63,12 @@ def watch_starts(metrics: Metrics, readiness: Readiness, supervised: tuple[Super
     metrics.engines.watch_start("server", lambda: readiness.phases_s)
     for part in supervised:
         metrics.watch_child(part.name, _readings(part))
-        for n, process in enumerate(part.processes()):
-            if isinstance(process, Phased):
-                name = part.name if n == 0 else f"{part.name}-{n + 1}"
-                metrics.engines.watch_start(name, process.phases_s)
+        metrics.engines.watch_start(part.name, partial(_phases_s, part))
+
+
+def _phases_s(part: Supervised) -> Mapping[str, float]:
+    """Of its first process: those of a pool start alike."""
+    return next((one.phases_s() for one in part.processes() if isinstance(one, Phased)), {})
 
 
 def _readings(part: Supervised) -> ChildReadings:

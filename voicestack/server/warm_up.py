@@ -56,7 +56,8 @@ NO_WARM_UP = Warmth()
 async def warm_up(llm: Llm, instructions: str, warmth: Warmth) -> None:
     """Have conversations as users have them: one answer is read to its end, one is broken off.
 
-    At last the KV of the default instructions is computed, wherever sessions will look for it.
+    At last the KV of the default instructions is computed, wherever sessions will look for it. All requests
+    are drafts: after a restart there are users, who come first.
 
     Raises:
         StageError: the language model failed.
@@ -67,9 +68,8 @@ async def warm_up(llm: Llm, instructions: str, warmth: Warmth) -> None:
             session = own_session(f"warm-up-{n}")
             asked = conversation(instructions, n_tokens, opening=f"Good morning, this is call number {n}.")
             try:
-                await _read(
-                    llm, LlmRequest(session, TurnId(1), asked, max_tokens=ANSWER_TOKENS), n_deltas=None
-                )
+                first = LlmRequest(session, TurnId(1), asked, max_tokens=ANSWER_TOKENS, draft=True)
+                await _read(llm, first, n_deltas=None)
                 again = (*asked, Message("agent", SAID[0][1]), Message("user", SAID[1][0]))
                 await llm.prime(LlmRequest(session, TurnId(2), again, draft=True))
                 await _read(llm, LlmRequest(session, TurnId(2), again, draft=True), n_deltas=1)
