@@ -87,7 +87,7 @@ def sleeper(folder: Path, which: int, ways: tuple[str, ...]) -> VllmSleeper:
                     return
 
     child = Child(command, name=f"vllm-{which}", stage="llm", clock=SystemClock(), probe=probe)
-    return VllmSleeper(child, socket, model="m", prompt=PROMPT)
+    return VllmSleeper(child, child.run, socket, model="m", prompt=PROMPT)
 
 
 @asynccontextmanager
@@ -95,7 +95,7 @@ async def running(*ways: str) -> AsyncIterator[Stack]:
     clock = SystemClock()
     with tempfile.TemporaryDirectory() as name:
         sleepers = (sleeper(Path(name), 0, ways), sleeper(Path(name), 1, ways))
-        pair = WarmPair(sleepers, Path(name) / "serving.sock", clock=clock)
+        pair = WarmPair(sleepers, Path(name) / "pair" / "serving.sock", clock=clock)
         llm = OpenAiLlm(pair.url, "m", clock=clock, settings=LlmSettings(first_token_ms=20_000), child=pair)
         async with Scope() as scope:
             scope.start(pair.run(), name="pair")
@@ -104,7 +104,7 @@ async def running(*ways: str) -> AsyncIterator[Stack]:
             await stack.until(Phase.SERVING, Phase.ASLEEP)
             yield stack
         await llm.close()
-        assert not Path(name, "serving.sock").is_symlink()
+        assert not Path(name, "pair").exists()
 
 
 def test_one_serves_and_the_other_sleeps() -> None:

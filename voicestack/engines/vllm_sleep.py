@@ -5,7 +5,7 @@ only on CUDA and ROCm. Such a server must not be reachable by anybody else: it l
 directory of ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,28 @@ class VllmSleeper:
 
     Args:
         child: The process.
+        run: Keeps it running until cancelled, and cleans up; `child.run` or more.
         socket: Where it listens.
         model: By what name it knows its model.
         prompt: Messages, as the API has them, that are read after a wake: the default instructions, so that
             their KV is there again.
     """
 
-    def __init__(self, child: Child, socket: Path, *, model: str, prompt: Sequence[dict[str, Any]]) -> None:
-        self.child, self.socket = child, socket
+    def __init__(
+        self,
+        child: Child,
+        run: Callable[[], Awaitable[None]],
+        socket: Path,
+        *,
+        model: str,
+        prompt: Sequence[dict[str, Any]],
+    ) -> None:
+        self.child, self.socket, self._run = child, socket, run
         self._body = {"model": model, "messages": list(prompt), "max_tokens": 1, "stream": True}
+
+    async def run(self) -> None:
+        """See `Sleeper`."""
+        await self._run()
 
     async def sleep(self) -> None:
         """See `Sleeper`."""

@@ -122,6 +122,10 @@ class Sleeper(Protocol):
         """Where it listens."""
         ...
 
+    async def run(self) -> None:
+        """Keep it running until cancelled."""
+        ...
+
     async def sleep(self) -> None:
         """Give the memory back. Raises StageError."""
         ...
@@ -139,7 +143,7 @@ class WarmPair:
 
     Args:
         sleepers: The two. Both need room on the GPU while the second one starts.
-        link: Where the link is.
+        link: Where the link is, in a directory that is made for it.
         clock: Measures takeovers.
         name: For logs and errors.
     """
@@ -208,18 +212,21 @@ class WarmPair:
 
     async def run(self) -> None:
         """Keep both running until cancelled. The second one starts when the first one serves."""
+        self._link.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             async with Scope() as scope:
                 self._scope = scope
                 try:
                     for sleeper in self._sleepers:
-                        scope.start(sleeper.child.run(), name=sleeper.child.name)
+                        scope.start(sleeper.run(), name=sleeper.child.name)
                         await self._settled.wait()
                     await asyncio.Event().wait()
                 finally:
                     self._scope = None  # they are about to be stopped: that is no reason to wake anybody
         finally:
             self._link.unlink(missing_ok=True)
+            with suppress(OSError):  # it is not ours alone
+                self._link.parent.rmdir()
 
     def _died(self, which: int, reason: str) -> None:
         self._lives[which] += 1
