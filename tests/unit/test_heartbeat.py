@@ -1,7 +1,7 @@
 """Beats when nobody asks, never while somebody does."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -10,7 +10,7 @@ from voicestack.aio.clock import LoopClock
 from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageUnavailable
 from voicestack.core.history import Message
-from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.ids import SessionId, TurnId, own_session
 from voicestack.engines.heartbeat import Heartbeat, Pulse, wait_ns
 from voicestack.engines.llm_figures import LlmFigures
 from voicestack.ports import LlmDelta, LlmRequest
@@ -18,6 +18,7 @@ from voicestack.ports import LlmDelta, LlmRequest
 S = 1_000_000_000
 MESSAGES = (Message("system", "Be brief."), Message("user", "Hello."))
 USER = LlmRequest(SessionId("sess_1"), TurnId(1), MESSAGES)
+WARM_UP = LlmRequest(own_session("warm-up"), TurnId(1), MESSAGES)
 
 
 class FakeLlm:
@@ -52,12 +53,11 @@ class FakeLlm:
             yield LlmDelta("yes")
 
 
-Script = Callable[[FakeLlm, Heartbeat], "asyncio.Future[None] | object"]
-
-
 def beating(*, every_s: float = 5, budget_ms: float = 100) -> tuple[FakeLlm, Heartbeat]:
     clock = LoopClock()
     measures = LlmFigures(clock)
+    with measures.prime(WARM_UP):
+        pass
     llm = FakeLlm(measures)
     pulse = Pulse(round(every_s * S), budget_ms)
     return llm, Heartbeat(llm, measures, clock=clock, messages=MESSAGES, pulse=pulse)
@@ -87,10 +87,25 @@ def test_it_beats_while_nobody_asks() -> None:
         async with Scope() as scope:
             scope.start(heart.run(), name="heart")
             await asyncio.sleep(20)
-        assert llm.began_s == pytest.approx([0, 5.02, 10.04, 15.06])
+        assert llm.began_s == pytest.approx([5, 10.02, 15.04])
         assert heart.doubt() is None
-        assert heart.figures()["heartbeats_total"] == 4
+        assert heart.figures()["heartbeats_total"] == 3
         assert heart.figures()["heartbeat_last_ms"] == pytest.approx(20)
+
+    run_virtual(main())
+
+
+def test_a_model_that_was_never_asked_anything_is_left_alone() -> None:
+    async def main() -> None:
+        clock = LoopClock()
+        measures = LlmFigures(clock)
+        llm = FakeLlm(measures)
+        pulse = Pulse(S, 100)
+        async with Scope() as scope:
+            heart = Heartbeat(llm, measures, clock=clock, messages=MESSAGES, pulse=pulse)
+            scope.start(heart.run(), name="heart")
+            await asyncio.sleep(10)
+        assert llm.began_s == []
 
     run_virtual(main())
 
@@ -105,14 +120,14 @@ def test_a_user_puts_it_off_and_ends_it() -> None:
             async for _ in llm.reply(USER):  # from 3 to 4
                 pass
             await asyncio.sleep(5.05)  # the beat at 9.0 is under way
-            assert len(llm.began_s) == 2
+            assert len(llm.began_s) == 1
             async for _ in llm.reply(USER):  # from 9.05 to 10.05
                 pass
             await asyncio.sleep(5.5)
-        assert llm.began_s == pytest.approx([0, 9.0, 15.05])
+        assert llm.began_s == pytest.approx([9.0, 15.05])
         figures = heart.figures()
         assert figures["heartbeats_stopped_total"] == 1
-        assert figures["heartbeats_total"] == 2
+        assert figures["heartbeats_total"] == 1
         assert heart.doubt() is None
 
     run_virtual(main())
@@ -124,7 +139,7 @@ def test_a_slow_beat_is_a_doubt_until_one_is_quick_again() -> None:
         async with Scope() as scope:
             scope.start(heart.run(), name="heart")
             llm.took_ms = 400
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(5.5)
             assert heart.doubt() == "the language model's heartbeat took 400 ms; the budget is 100 ms"
             assert not llm.measures.is_warm
             llm.took_ms = 20
@@ -142,9 +157,9 @@ def test_a_server_that_is_gone_is_a_doubt() -> None:
         llm.fails = True
         async with Scope() as scope:
             scope.start(heart.run(), name="heart")
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(7.5)
             assert heart.doubt() == "the language model's heartbeat failed"
-            assert llm.began_s == pytest.approx([0, 1, 2])
+            assert llm.began_s == pytest.approx([5, 6, 7])
             llm.fails = False
             await asyncio.sleep(1)
             assert heart.doubt() is None

@@ -37,7 +37,8 @@ def wait_ns(now_ns: int, quiet_since_ns: int | None, again_ns: int | None, every
 
     Args:
         now_ns: The present.
-        quiet_since_ns: When the last request ended; None while one is under way.
+        quiet_since_ns: When the last request ended; None while one is under way, or none has been made: a
+            model that has not been warmed has nothing to keep.
         again_ns: When to look again after a beat that was not good; None after one that was.
         every_ns: The longest silence.
     """

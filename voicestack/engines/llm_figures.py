@@ -81,7 +81,7 @@ class LlmFigures:
         )
         self._first_ms: deque[float] = deque(maxlen=KEPT)
         self._is_first = True
-        self._quiet_since_ns = 0
+        self._quiet_since_ns: int | None = None
         self.n_running = 0
         self.is_warm = True
         self.on_answer: list[Callable[[LlmAnswer], None]] = []
@@ -107,7 +107,7 @@ class LlmFigures:
 
     @property
     def quiet_since_ns(self) -> int | None:
-        """When the last request ended (0 before there was one); None while one is under way."""
+        """When the last request ended; None while one is under way, or before there was one."""
         return None if self.n_running else self._quiet_since_ns
 
     def figures(self) -> dict[str, float]:
