@@ -1,6 +1,10 @@
 """How does a streamed chat completion get here, and what do the server's failures mean?"""
 
+import asyncio
+import os
+import socket
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -86,6 +90,9 @@ class ChatClient:
                         if line[5:].strip() == b"[DONE]":
                             return
                         yield _event(line[5:])
+            except (asyncio.CancelledError, GeneratorExit):
+                hang_up(response)
+                raise
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
@@ -119,6 +126,21 @@ class ChatClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+
+def hang_up(response: httpx.Response) -> None:
+    """Shut the connection down, at once: the server computes for us until it learns that nobody listens.
+
+    `aclose` awaits a lock before it closes anything. Who is cancelled a second time just then, by the session
+    and by the next reply, would leave the connection open.
+    """
+    stream = response.extensions.get("network_stream")
+    found = stream.get_extra_info("socket") if stream is not None else None
+    if found is None:
+        return
+    # A descriptor of our own: what uvloop shows as a socket cannot be shut down. OSError: it is closed already.
+    with suppress(OSError), socket.socket(fileno=os.dup(found.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
 
 
 def refusal(status: int, body: bytes) -> StageError:
