@@ -3,10 +3,11 @@
 import pytest
 
 from tests.support.virtual_loop import run_virtual
-from voicestack.core.errors import StageUnavailable
+from voicestack.core.errors import StageTimeout, StageUnavailable
 from voicestack.core.history import context_tokens_of
 from voicestack.core.ids import is_own
 from voicestack.engines.scripted import ScriptedLlm
+from voicestack.ports import LlmRequest
 from voicestack.server.warm_up import Warmth, conversation, warm_up
 
 ANSWER = "One, two, three, four, five."
@@ -42,6 +43,19 @@ def test_a_model_that_fails_has_not_been_warmed() -> None:
     with pytest.raises(StageUnavailable):
         run_virtual(warm_up(llm, "Be brief.", Warmth((0,))))
     assert llm.released
+
+
+def test_a_conversation_that_takes_too_long_is_left_out_and_so_are_longer_ones() -> None:
+    class Slow(ScriptedLlm):
+        async def prime(self, request: LlmRequest) -> None:
+            if context_tokens_of(request.messages) > 300:
+                raise StageTimeout("no token within 5000 ms", stage="llm")
+            await super().prime(request)
+
+    llm = Slow([ANSWER])
+    run_virtual(warm_up(llm, "Be brief.", Warmth((0, 400, 800))))
+    assert len(llm.requests) == 3  # two of the short conversation, one of the next
+    assert llm.primes[-1].messages[-1].text == "Hello."
 
 
 def test_a_conversation_has_the_length_that_was_asked_for() -> None:

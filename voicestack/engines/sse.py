@@ -138,7 +138,7 @@ def hang_up(response: httpx.Response) -> None:
     found = stream.get_extra_info("socket") if stream is not None else None
     if found is None:
         return
-    # A descriptor of our own: what uvloop shows as a socket cannot be shut down. OSError: it is closed already.
+    # A descriptor of our own: uvloop's socket cannot be shut down. OSError: it is closed already.
     with suppress(OSError), socket.socket(fileno=os.dup(found.fileno())) as twin:
         twin.shutdown(socket.SHUT_RDWR)
 

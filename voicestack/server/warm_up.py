@@ -5,13 +5,17 @@ meets a prompt of a new length, a stream, or a client that goes away in mid-answ
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from voicestack.core.errors import StageError, StageRejected, StageUnavailable
 from voicestack.core.history import Message, context_tokens_of
 from voicestack.core.ids import TurnId, own_session
 from voicestack.ports import Llm, LlmRequest
+
+log = logging.getLogger(__name__)
 
 ANSWER_TOKENS = 24
 """A sentence: enough for whatever begins to matter in mid-answer, speculation for one."""
@@ -59,23 +63,37 @@ async def warm_up(llm: Llm, instructions: str, warmth: Warmth) -> None:
     At last the KV of the default instructions is computed, wherever sessions will look for it. All requests
     are drafts: after a restart there are users, who come first.
 
+    One that the model cannot answer in time, or at all, is left out with those that are longer.
+
     Raises:
-        StageError: the language model failed.
+        StageError: the language model is gone or refuses.
         TimeoutError: it took longer than LIMIT_S.
     """
     async with asyncio.timeout(LIMIT_S):
         for n, n_tokens in enumerate(warmth.history_tokens):
-            session = own_session(f"warm-up-{n}")
-            asked = conversation(instructions, n_tokens, opening=f"Good morning, this is call number {n}.")
+            opening = f"Good morning, this is call number {n}."
             try:
-                first = LlmRequest(session, TurnId(1), asked, max_tokens=ANSWER_TOKENS, draft=True)
-                await _read(llm, first, n_deltas=None)
-                again = (*asked, Message("agent", SAID[0][1]), Message("user", SAID[1][0]))
-                await llm.prime(LlmRequest(session, TurnId(2), again, draft=True))
-                await _read(llm, LlmRequest(session, TurnId(2), again, draft=True), n_deltas=1)
-            finally:
-                llm.release(session)
+                await _converse(llm, f"warm-up-{n}", conversation(instructions, n_tokens, opening=opening))
+            except (StageUnavailable, StageRejected):
+                raise
+            except StageError as error:  # longer ones will not do either; the synthetic turn decides
+                log.warning(
+                    "a conversation of %d tokens is too long for the language model: %s", n_tokens, error
+                )
+                break
         await _prime_places(llm, instructions, warmth.n_places)
+
+
+async def _converse(llm: Llm, name: str, asked: tuple[Message, ...]) -> None:
+    session = own_session(name)
+    try:
+        first = LlmRequest(session, TurnId(1), asked, max_tokens=ANSWER_TOKENS, draft=True)
+        await _read(llm, first, n_deltas=None)
+        again = (*asked, Message("agent", SAID[0][1]), Message("user", SAID[1][0]))
+        await llm.prime(LlmRequest(session, TurnId(2), again, draft=True))
+        await _read(llm, LlmRequest(session, TurnId(2), again, draft=True), n_deltas=1)
+    finally:
+        llm.release(session)
 
 
 async def _prime_places(llm: Llm, instructions: str, n_places: int) -> None:
