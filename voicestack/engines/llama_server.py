@@ -130,7 +130,9 @@ class LlamaServer:
 def command(binary: str, model: str, socket: Path, options: LlamaOptions) -> list[str]:
     """The command line. Pure."""
     threads = str(options.threads or default_threads(os.cpu_count() or 1))
-    line = [binary, "--model", model, "--host", str(socket), "--offline", "--no-ui", "--verbosity", "1"]
+    line = [binary, "--model", model, "--host", str(socket), "--offline", "--no-ui"]
+    # Informative, for the phases of its start: seven lines a request, none with a word of it.
+    line += ["--verbosity", "3"]
     line += ["--parallel", str(options.slots), "--ctx-size", str(options.slots * options.context_tokens)]
     line += ["--threads", threads, "--threads-batch", threads]
     line += ["--batch-size", str(BATCH_TOKENS), "--ubatch-size", str(BATCH_TOKENS)]
