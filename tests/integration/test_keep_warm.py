@@ -9,7 +9,7 @@ from functools import partial
 
 import websockets
 
-from tests.support.fake_vllm import FakeVllm
+from tests.support.sleepy_vllm import FakeVllm
 from tests.support.server import SCRIPTED, with_server
 from voicestack.aio.clock import SystemClock
 from voicestack.cli.bench_server import http_get

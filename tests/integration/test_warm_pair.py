@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import fake_vllm
+from tests.support import sleepy_vllm
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.answers import LlmAnswer
@@ -73,7 +73,7 @@ class Stack:
 
 def sleeper(folder: Path, which: int, ways: tuple[str, ...]) -> VllmSleeper:
     socket = folder / f"{which}.sock"
-    command = (sys.executable, "-I", "-S", fake_vllm.__file__, str(socket), *ways)
+    command = (sys.executable, "-I", "-S", sleepy_vllm.__file__, str(socket), *ways)
 
     async def probe(_process: asyncio.subprocess.Process) -> None:
         transport = httpx.AsyncHTTPTransport(uds=str(socket), verify=False)

@@ -1,6 +1,6 @@
 """A server that behaves like vLLM as far as voicestack sees it, and as badly as a test wants.
 
-A program, so that it can be killed: `python fake_vllm.py SOCKET [KEY=VALUE ...]`. It speaks the routes that
+A program, so that it can be killed: `python sleepy_vllm.py SOCKET [KEY=VALUE ...]`. It speaks the routes that
 are used of vLLM, on a Unix socket, and writes a log like vLLM's on stderr. Imports only the standard library,
 so that it starts in a tenth of a second.
 """
