@@ -9,8 +9,8 @@ from functools import partial
 
 import websockets
 
-from tests.support.sleepy_vllm import FakeVllm
 from tests.support.server import SCRIPTED, with_server
+from tests.support.sleepy_vllm import FakeVllm
 from voicestack.aio.clock import SystemClock
 from voicestack.cli.bench_server import http_get
 from voicestack.config.load import load

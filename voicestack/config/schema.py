@@ -156,12 +156,16 @@ class LlmSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["llama_server", "openai", "scripted"] = "llama_server"
-    """`openai` is any server with that API: vLLM, llama.cpp on another machine, a hosted one."""
+    engine: Literal["llama_server", "vllm", "openai", "scripted"] = "llama_server"
+    """`openai` is any server with that API: a vLLM or llama.cpp that runs already, a hosted one. `vllm` is
+    started and kept running by voicestack: see the section `vllm`."""
+    dialect: Literal["auto", "vllm", "plain"] = "auto"
+    """What an `openai` server understands beside the API: `auto` asks it whether it is vLLM."""
     url: HttpUrl = ""
     """Where the API is, up to and including /v1. For `openai` only."""
     model: str = ""
-    """The model's name at the API (`openai`), or the path of a GGUF file; empty for SmolLM2-135M-Instruct."""
+    """Its name at the API (`openai`), an adapter's name (`vllm`; empty for none), or the path of a GGUF
+    file (`llama_server`; empty for SmolLM2-135M-Instruct)."""
     api_key: SecretStr = SecretStr("")
     """Better set as VOICESTACK__LLM__API_KEY than in a file."""
     binary: str = ""

@@ -49,6 +49,9 @@ class Child:
             never will. It may talk to the process's pipes. Cancelled when the process dies.
         pipes: Give the process pipes as stdin and stdout; without, both are /dev/null.
         env: Environment; None for ours.
+
+    Attributes:
+        start_limit_s: A process that cannot be used by then is ended and started again.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Child:
         pipes: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
+        self.start_limit_s = START_LIMIT_S
         self.name = name
         self.stage: Stage = stage
         self.n_restarts = 0
@@ -179,7 +183,7 @@ class Child:
 
     async def _wait_usable(self, process: asyncio.subprocess.Process) -> None:
         try:
-            async with asyncio.timeout(START_LIMIT_S):
+            async with asyncio.timeout(self.start_limit_s):
                 await self._probe(process)
         except (OSError, TimeoutError, EOFError, StageError) as error:
             self._tail.append(f"probe: {error or type(error).__name__}")
@@ -256,3 +260,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     finally:
         _send(process, signal.SIGKILL)
         await process.wait()
+        # What it started itself outlives it: vLLM's engine would keep the GPU's memory.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)

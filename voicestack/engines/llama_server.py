@@ -119,9 +119,13 @@ class LlamaServer:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def line(self) -> list[str]:
+        """The command line."""
+        return command(self._binary, self._model, self._socket, self._options)
+
     def _prepare(self) -> list[str]:
         self._socket.unlink(missing_ok=True)  # it outlives the process, which would refuse to start again
-        return command(self._binary, self._model, self._socket, self._options)
+        return self.line()
 
     async def _probe(self, _process: asyncio.subprocess.Process) -> None:
         await wait_healthy(self._socket)

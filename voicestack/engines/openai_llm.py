@@ -2,6 +2,7 @@
 
 Speaks `/v1/chat/completions` with any server. With `slots` given it speaks llama-server's dialect as well:
 the session's prompt stays in one KV slot, and requests are sent in order of importance (`precedence`).
+vLLM orders requests itself: it is told their importance (`vllm_dialect`).
 Functions are called in one of two ways: see `native_calls` and `prompted_calls`.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from voicestack.aio.clock import Clock
-from voicestack.core.errors import StageTimeout, StageUnavailable
+from voicestack.core.errors import StageOverloaded, StageRejected, StageTimeout, StageUnavailable
 from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
@@ -25,6 +26,7 @@ from voicestack.engines.prompted_calls import prompted_plan
 from voicestack.engines.seats import Seats
 from voicestack.engines.sse import ChatClient, PromptTooLong, usage_of
 from voicestack.engines.tool_calls import ToolCallInvalid
+from voicestack.engines.vllm_dialect import VllmDialect
 from voicestack.ports import LlmDelta, LlmRequest
 
 PRIME_LIMIT_S = 15.0
@@ -78,6 +80,7 @@ class OpenAiLlm:
 
     Attributes:
         measures: What its requests take; `figures()` is a summary of it.
+        server_figures: What the server says of itself; nothing where nobody reads it.
     """
 
     def __init__(
@@ -95,6 +98,8 @@ class OpenAiLlm:
         self._settings = settings
         self._child = child
         self._client = ChatClient(url, api_key=api_key)
+        self.server_figures: Callable[[], dict[str, float]] = dict
+        self._vllm = VllmDialect(self._client)
         self._seats = Seats(settings.slots or 0)
         self._precedence = Precedence(settings.slots)
         self._primes: dict[SessionId, _Prime] = {}
@@ -107,6 +112,7 @@ class OpenAiLlm:
 
         Raises:
             StageTimeout: no first token, or no next one, in time.
+            StageOverloaded: the server refuses more work for now, at once.
             StageUnavailable: the server is gone, also in mid-answer.
             StageRejected: it will never serve this.
             PromptTooLong: not even the end of the conversation fits.
@@ -146,6 +152,9 @@ class OpenAiLlm:
                 if not prime.stopped:
                     raise StageTimeout(f"a prime took over {PRIME_LIMIT_S:.0f} s", stage="llm") from None
                 priming.was_stopped = True
+            except StageRejected as error:
+                if not self._vllm.learns_from(error):
+                    raise
             finally:
                 if self._primes.get(request.session) is prime:
                     del self._primes[request.session]
@@ -161,8 +170,8 @@ class OpenAiLlm:
         return [DEAF] if is_deaf else []
 
     def figures(self) -> dict[str, float]:
-        """See `ports.Measured`."""
-        return self.measures.figures() | {"full_total": self._client.n_full}
+        """See `ports.Measured`: of its requests, and what the server says of itself."""
+        return self.measures.figures() | {"full_total": self._client.n_full} | self.server_figures()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -171,7 +180,7 @@ class OpenAiLlm:
     async def _prime(self, request: LlmRequest) -> None:
         with self._precedence.work(Rank.PRIME) as work, self._seats.taken(request.session) as slot:
             await work.admitted.wait()
-            async with aclosing(self._client.events(self._prime_body(request, slot))) as events:
+            async with aclosing(self._client.events(await self._prime_body(request, slot))) as events:
                 async for _ in events:
                     pass
 
@@ -186,7 +195,7 @@ class OpenAiLlm:
                     await self._child.ready(max(0, due_ns - self._clock.now_ns()))
                 try:
                     plan = self._plan(request)
-                    body = self._body(plan, request, slot) | again
+                    body = await self._worded(self._body(plan, request, slot) | again, work.rank)
                     async with aclosing(self._stream(body, plan.reader, work)) as deltas:
                         async for delta in deltas:
                             n_passed += 1
@@ -201,6 +210,11 @@ class OpenAiLlm:
                     if half == request.messages:
                         raise
                     request = replace(request, messages=half)
+                except StageOverloaded:
+                    raise  # to wait for room would be to wait in a second queue
+                except StageRejected as error:
+                    if not self._vllm.learns_from(error):
+                        raise
                 except StageUnavailable:
                     if self._child is None or not work.in_prompt:
                         raise
@@ -244,11 +258,21 @@ class OpenAiLlm:
     def _body(self, plan: Plan, request: LlmRequest, slot: int) -> dict[str, Any]:
         return body_of(plan, request, self._settings, model=self._model, slot=slot)
 
-    def _prime_body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
+    async def _worded(self, body: dict[str, Any], rank: Rank) -> dict[str, Any]:
+        """The body in the server's dialect. llama-server's is ours: see `body_of`."""
+        if self._settings.slots:
+            return body
+        if self._settings.dialect == "auto":
+            is_vllm = await self._client.owner() == "vllm"
+            self._settings = replace(self._settings, dialect="vllm" if is_vllm else "plain")
+        return await self._vllm.translated(body, rank) if self._settings.dialect == "vllm" else body
+
+    async def _prime_body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
         # llama-server computes a prompt for nothing but its KV with n_predict 0; others want a token.
         body = self._body(self._plan(request), request, slot)
         body.pop("grammar", None)
-        return body | ({"n_predict": 0} if self._settings.slots else {"max_tokens": 1})
+        body |= {"n_predict": 0} if self._settings.slots else {"max_tokens": 1}
+        return await self._worded(body, Rank.PRIME)
 
 
 async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -> LlmDelta | None:
