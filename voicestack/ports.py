@@ -3,11 +3,11 @@
 Engines raise only `StageError`s. Closing a generator cancels the work behind it, on this machine or another.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
@@ -247,6 +247,19 @@ class ToolServers(Protocol):
 
         Raises:
             StageError: on entering: it cannot be reached, refuses, or may not be reached.
+        """
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An engine that counts what it does."""
+
+    def figures(self) -> Mapping[str, float]:
+        """How things stand, by name. Cheap: asked at every scrape.
+
+        A name that ends in `_total` is a count that only rises; any other is a reading, with its unit as
+        suffix (`queue_requests`, `kv_used_ratio`, `first_token_p50_ms`). No name holds anything of a user.
         """
         ...
 

@@ -22,6 +22,7 @@ from voicestack.cli import (
     bench_gpu,
     bench_grid,
     bench_idle,
+    bench_priming,
     bench_rtc,
     bench_tools,
     bench_tts,
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tools": bench_tools,
         "tts": bench_tts,
         "wire": bench_wire,
+        "priming": bench_priming,
         "beside": bench_beside,
         "gpu": bench_gpu,
     }

@@ -12,6 +12,7 @@
       StageError                 engines raise only these
         StageTimeout             over its budget; retryable before the first audible sample
         StageUnavailable         the replica is gone; retryable before the first audible sample
+          StageOverloaded        the replica is there and refuses more work for now
         StageRejected            a bad model or key; never retryable; the replica is taken out
 
 Anything else that is raised is a bug. It ends the session in which it happens and no other.
@@ -105,6 +106,12 @@ class StageUnavailable(StageError):
 
     code = "stage_unavailable"
     retryable = True
+
+
+class StageOverloaded(StageUnavailable):
+    """The replica is there but refuses more work for now: its queue is full. Nothing was begun."""
+
+    code = "stage_overloaded"
 
 
 class StageRejected(StageError):

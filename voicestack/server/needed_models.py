@@ -7,8 +7,7 @@ from voicestack.engines.model_store import find_model, models_folder
 
 
 def needed_models(config: Config) -> list[tuple[str, str]]:
-    """The models that its engines load: the key that names each, and the name or path. None for engines that
-    bring their own."""
+    """The key that names each model, and its name or path. None for engines that bring their own."""
     of_asr = {"whisper": ("whisper.model", config.whisper.model)}
     of_llm = {"vllm": ("vllm.model", config.vllm.model), "llama_server": ("llm.model", config.llm.model)}
     of_tts = {"piper": ("piper.voice", config.piper.voice)}
