@@ -65,7 +65,7 @@ class Agreement:
         self._agree(newest, n_agreed)
 
     def move_up(self, end_s: float, window_s: float) -> None:
-        """Let the window begin after agreed words, at the end of a sentence if there is one.
+        """Let the window begin after agreed words, at the end of a sentence if that makes it short enough.
 
         Does nothing while it is no longer than `window_s`, or nothing in it is agreed.
         """
@@ -74,7 +74,7 @@ class Agreement:
         ends = [
             n
             for n, word in enumerate(self.agreed[self._n_before :], start=self._n_before + 1)
-            if word.text.rstrip()[-1:] in SENTENCE_ENDS
+            if word.text.rstrip()[-1:] in SENTENCE_ENDS and end_s - word.end_s <= window_s
         ]
         self._begin_after(ends[-1] if ends else len(self.agreed))
 
