@@ -279,6 +279,12 @@ def test_a_missing_model_names_the_command(tmp_path: Path, empty_folder: bool) -
         whisper_of(config, SystemClock())
 
 
+def test_a_language_that_whisper_does_not_know_is_named(model: Path) -> None:
+    config = load("scripted", env={}, sets=[*sets_of(model), "whisper.language=xx"]).config
+    with pytest.raises(ConfigError, match="knows no 'xx'"):
+        whisper_of(config, SystemClock())
+
+
 def test_a_gpu_that_is_not_there_is_named(model: Path) -> None:
     more = ("whisper.device=cuda", "whisper.devices=[63]")
     config = load("scripted", env={}, sets=[*sets_of(model), *more]).config
