@@ -186,6 +186,8 @@ def test_phonemes_of_the_lexicon_are_said_as_they_are(voice_of: MakeVoice) -> No
         pcm, its_ends = said(voice_of(lexicon=lexicon), f"a {word} here")
         assert len(pcm) == len(plain)
         assert list(its_ends.values()) == list(ends.values())
+    bracketed, _ = said(voice_of(lexicon=lexicon), "a [[GIF]] here")
+    assert len(bracketed) == len(plain)
 
 
 def test_a_voice_of_another_language_has_its_rules(voice_of: MakeVoice) -> None:
