@@ -17,12 +17,13 @@ from voicestack.engines.piper_wish import N_CHARS, Manner, Settings, Wish
 from voicestack.engines.worker import Stream, Worker
 from voicestack.ports import SpeechRequest
 
-MAX_PIECE_CHARS = 320
-"""About 20 s of speech. No phrase of a reply is as long; other texts are cut, so that others get a turn."""
+MAX_PIECE_CHARS = 240
+"""About 15 s of speech. Phrases of a reply are hardly ever as long; other texts are cut, so that others get a
+turn, and because the network's memory grows with its longest phrase."""
 RESTART_NS = 5_000_000_000
 """A worker that died is back when its voices are loaded: a second or two."""
 HUNG_S = 15.0
-"""A worker that says nothing for so long is ended. A piece is 20 s of speech at most, which a machine that
+"""A worker that says nothing for so long is ended. A piece is 15 s of speech at most, which a machine that
 can hold a conversation makes in less."""
 MAX_WAIT_S = 10.0
 """A phrase that waited longer for a worker comes too late for any reply."""
