@@ -29,8 +29,8 @@ class PiperSection(BaseModel):
     answer to one caller does not delay the beginning of another's. A worker with a medium voice takes 230 MB,
     and up to 500 MB once it has said long phrases."""
     threads: int = Field(default=0, ge=0, le=64)
-    """Cores for one phrase; 0 divides the machine's among the workers, at most 4 each: beyond that a clause is
-    hardly made sooner."""
+    """Cores for one phrase; 0 divides the machine's among the workers, at most 4 each: with more of them a
+    clause is hardly made sooner."""
     use_cuda: bool = False
     """Run the voices on a GPU. Needs onnxruntime-gpu; a medium voice is fast enough without."""
     length_scale: Scale = -1.0
