@@ -75,7 +75,7 @@ def clock(hours: int, minutes: int, language: Language, half: str = "") -> str |
     hour, minute = cardinal(hours, language), cardinal(minutes, language)
     match language.code:
         case "en":
-            tail = {"a": " ay M", "p": " P M"}.get(half[:1].lower(), "")
+            tail = {"a": " eigh M", "p": " P M"}.get(half[:1].lower(), "")
             if minutes == 0:
                 return hour + (tail or (" o'clock" if 1 <= hours <= 12 else " hundred hours"))
             return f"{hour} {'oh ' if minutes < 10 else ''}{minute}{tail}"

@@ -75,7 +75,7 @@ _WITHOUT_SLASH = frozenset(["24/7", "50/50", "9/11", "20/20"])
 
 def rules(language: Language) -> list[Rule]:
     """Rules for what no other rule knows, the more special ones first."""
-    return [*_parts(language), *_numbers(language), *_letters(language), *_signs(language)]
+    return [*_mixed(language), *_parts(language), *_numbers(language), *_letters(language), *_signs(language)]
 
 
 def abbreviations(language: Language) -> list[Rule]:
@@ -141,6 +141,16 @@ def _thousands(language: Language) -> Callable[[re.Match[str]], str]:
 
 def _one_by_one(language: Language) -> Callable[[re.Match[str]], str]:
     return lambda found: digits(found[0], language)
+
+
+def _mixed(language: Language) -> list[Rule]:
+    """Names of letters and digits, "MP3", and initials: their full stops end no sentences."""
+    name = re.compile(r"(?<!\w)(?=[A-Z\d]*\d)(?=[A-Z\d]*[A-Z])[A-Z\d]{2,}(?!\w)")
+    initials = re.compile(r"(?<!\w)(?:[A-Z]\.\s){2,}(?=[A-Z])")
+    return [
+        (name, lambda found: spelled(found[0], language)),
+        (initials, lambda found: f"{spelled(found[0], language)} "),
+    ]
 
 
 _BEFORE, _AFTER = r"(?<![\w.,])", r"(?!\w|[.,]\d)"
@@ -262,10 +272,6 @@ def _letters(language: Language) -> list[Rule]:
         (dots, lambda found: spelled(found[0], language)),
         (re.compile(rf"(?<=\w\s)(?:{romans})(?!\w)"), lambda at: cardinal(_ROMAN[at[0]], language)),
         (re.compile(r"(?<![\w])([A-ZÄÖÜ]{2,5})(s?)(?![^\W\d_])"), acronym),
-        (
-            re.compile(r"(?<!\w)(?=[A-Z\d]*\d)(?=[A-Z\d]*[A-Z])[A-Z\d]{2,}(?!\w)"),
-            lambda found: spelled(found[0], language),
-        ),
     ]
 
 
