@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,7 +72,8 @@ class PiperTts:
         self._clock = clock
         self._voices, self._default = voices, default
         self._rate_hz = voices[default.voice].rate_hz
-        settings = Settings(voices, self._rate_hz, manner, lexicon).text()
+        files = [replace(voice, speakers={}) for voice in voices]  # hundreds of names, for a command line
+        settings = Settings(files, self._rate_hz, manner, lexicon).text()
         self.workers = [_hired(n, settings, clock) for n in range(n_workers)]
         self._idle = list(self.workers)
         self._waiting: list[_Waiter] = []
