@@ -73,7 +73,8 @@ class PiperTts:
         self._voices, self._default = voices, default
         self._rate_hz = voices[default.voice].rate_hz
         files = [replace(voice, speakers={}) for voice in voices]  # hundreds of names, for a command line
-        settings = Settings(files, self._rate_hz, manner, lexicon).text()
+        often = {} if default.speaker is None else {default.voice: default.speaker}
+        settings = Settings(files, self._rate_hz, manner, lexicon, often).text()
         self.workers = [_hired(n, settings, clock) for n in range(n_workers)]
         self._idle = list(self.workers)
         self._waiting: list[_Waiter] = []

@@ -73,9 +73,9 @@ class Voice:
         self._alone = lru_cache(4096)(self._phonemes_alone)
         self._gains: dict[int | None, float] = {}
 
-    def warm_up(self) -> None:
+    def warm_up(self, speaker: int | None = None) -> None:
         """Speak once, so that the first phrase is not slower than the others."""
-        for _ in self.say("1 2 3 4", speaker=None, speed=1.0):  # and its loudness is measured
+        for _ in self.say("1 2 3 4", speaker=speaker, speed=1.0):  # and its loudness is measured
             pass
 
     def begin(self) -> None:
