@@ -20,6 +20,7 @@ from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 from voicestack.engines.phrase_cache import PhraseCache
 from voicestack.ports import SpeechRequest
+from voicestack.server.assembly_piper import threads_of
 from voicestack.server.assembly_tts import tts_of
 
 
@@ -116,6 +117,10 @@ def test_a_lexicon_and_a_speaker_that_cannot_be_used_are_named(tmp_path: Path) -
     assert "'word' should be said" in refusal(voice, f"piper.lexicon={tmp_path / 'words.toml'}")
     assert "no speaker 'nobody'; it has one, two" in refusal(voice, "piper.speaker=nobody")
     assert "onnxruntime-gpu" in refusal(voice, "piper.use_cuda=true")
+
+
+def test_cores_are_divided_among_the_workers() -> None:
+    assert [threads_of(n, 2) for n in (1, 2, 4, 6, 8, 64)] == [1, 1, 2, 3, 4, 4]
 
 
 def test_the_embedded_profile_needs_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def said(seen: Visit, n: int) -> str:
 
 
 def says_something(seen: Visit, first: int) -> bool:
-    """Whether one of the five responses from `first` on does: on a busy machine the next words cut off the others."""
+    """Whether one of five responses from `first` on does: on a busy machine the next words cut others off."""
     numbers = range(first, first + 5)
     return any(seen.until_event("response.done", n)["response"]["output"] for n in numbers)
 
