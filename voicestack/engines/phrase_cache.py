@@ -18,6 +18,12 @@ from voicestack.ports import SpeechRequest, Tts
 log = logging.getLogger(__name__)
 
 
+MAX_CHARS = 60
+"""Longer phrases are hardly ever said twice, and would push out those that are."""
+FRAME_BYTES = 200
+"""What a frame takes beside its samples and characters: its object, an array and a text, in CPython 3.11."""
+
+
 @runtime_checkable
 class Figured(Protocol):
     """An engine with figures of its own."""
@@ -25,12 +31,6 @@ class Figured(Protocol):
     def figures(self) -> Mapping[str, float]:
         """By name."""
         ...
-
-
-MAX_CHARS = 60
-"""Longer phrases are hardly ever said twice, and would push out those that are."""
-FRAME_BYTES = 200
-"""What a frame takes beside its samples and characters (measured with CPython 3.11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,10 @@ class PhraseCache:
             return
         self._n_misses += 1
         made: list[SpokenFrame] = []
-        is_short = len(key.text) <= MAX_CHARS or key in self._fixed
+        is_kept = key in self._fixed or _comes_again(key.text)
         async with aclosing(self._tts.speak(request)) as frames:
             async for frame in frames:
-                if is_short:
+                if is_kept:
                     made.append(frame)
                 yield frame
         if made and key.text:
@@ -137,6 +137,11 @@ class PhraseCache:
     def _forget(self, key: _Key) -> None:
         self._size_bytes -= self._said.pop(key).size_bytes
         self._n_evicted += 1
+
+
+def _comes_again(text: str) -> bool:
+    """Whether it may be said to others as well. What has a number in it is about one person, or one day."""
+    return len(text) <= MAX_CHARS and not any(map(str.isdigit, text))
 
 
 def _bare(frames: Sequence[SpokenFrame], text: str) -> list[SpokenFrame]:
