@@ -95,7 +95,7 @@ def test_its_memory_is_warm(tmp_path: Path) -> None:
 
 
 def test_a_voice_that_is_missing_is_named_with_its_command(tmp_path: Path) -> None:
-    assert "voicestack models pull en_US-lessac-medium" in refusal(f"models.folder={tmp_path}")
+    assert "voicestack models pull en_US-kristin-medium" in refusal(f"models.folder={tmp_path}")
 
 
 @pytest.mark.parametrize("module", ["piper", "num2words", "babel"])

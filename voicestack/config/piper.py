@@ -16,7 +16,7 @@ class PiperSection(BaseModel):
 
     model_config = STRICT
 
-    voice: str = "en_US-lessac-medium"
+    voice: str = "en_US-kristin-medium"
     """A name that `voicestack models list` knows, or the path of a voice's `.onnx` file. What `default`, and
     every name that is no voice, means."""
     voices: Names = ()

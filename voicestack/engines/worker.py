@@ -127,6 +127,10 @@ class Worker:
         """How often it had to be started again."""
         return self._child.n_restarts
 
+    def phases_s(self) -> dict[str, float]:
+        """See `Child.phases_s`."""
+        return self._child.phases_s()
+
     @property
     def n_streams(self) -> int:
         """Streams that are open now."""

@@ -19,6 +19,7 @@ DEFAULT_LLM = "SmolLM2-135M-Instruct"
 
 _OWNERS = {
     "pocketsphinx": "cmusphinx",
+    "whisper": "openai",
     "espeak": "espeak-ng",
     "piper": "rhasspy",
     "scripted": "voicestack",
@@ -29,6 +30,8 @@ _LANGUAGES = {"pocketsphinx": ("en",)}
 
 def languages_of(config: Config) -> tuple[str, ...]:
     """What the recogniser knows, as ISO 639-1; empty if that is not known."""
+    if config.asr.engine == "whisper" and PurePath(config.whisper.model).name.endswith(".en"):
+        return ("en",)
     return _LANGUAGES.get(config.asr.engine, ())
 
 
@@ -45,7 +48,7 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
         "tts": config.tts.engine,
     }
     names = {
-        "asr": str(getattr(config.asr, "model", "")) or config.asr.engine,
+        "asr": _asr_name(config),
         "llm": _llm_name(config),
         "tts": _voice_name(config.piper.voice) if config.tts.engine == "piper" else config.tts.engine,
     }
@@ -65,6 +68,10 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
             if name != names["tts"]
         ]
     return tuple(models)
+
+
+def _asr_name(config: Config) -> str:
+    return PurePath(config.whisper.model).name if config.asr.engine == "whisper" else config.asr.engine
 
 
 def _voice_name(voice: str) -> str:
