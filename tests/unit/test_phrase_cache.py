@@ -42,7 +42,7 @@ def test_a_phrase_is_made_once() -> None:
         assert pcm_of(again) == pcm_of(first)
         assert [frame.text for frame in again] == [frame.text for frame in first]
         assert len(tts.requests) == 1
-        assert cache.figures()["phrase_cache_hits"] == cache.figures()["phrase_cache_misses"] == 1
+        assert cache.figures()["phrase_cache_hits_total"] == cache.figures()["phrase_cache_misses_total"] == 1
 
     asyncio.run(main())
 
@@ -90,7 +90,7 @@ def test_the_least_recently_used_go_and_fixed_ones_stay() -> None:
             await spoken(cache, f"Phrase {NAMES[n]}.")
             await spoken(cache, "Phrase a.")
             assert cache.figures()["phrase_cache_bytes"] <= size_bytes
-        assert cache.figures()["phrase_cache_evicted"] > 0
+        assert cache.figures()["phrase_cache_evicted_total"] > 0
         n_made = len(tts.requests)
         assert n_made == 21
         await spoken(cache, "Sorry.")

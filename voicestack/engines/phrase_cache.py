@@ -9,11 +9,10 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from voicestack.core.audio import SpokenFrame
 from voicestack.core.errors import StageError
-from voicestack.ports import SpeechRequest, Tts
+from voicestack.ports import Measured, SpeechRequest, Tts
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +21,6 @@ MAX_CHARS = 60
 """Longer phrases are hardly ever said twice, and would push out those that are."""
 FRAME_BYTES = 200
 """What a frame takes beside its samples and characters: its object, an array and a text, in CPython 3.11."""
-
-
-@runtime_checkable
-class Figured(Protocol):
-    """An engine with figures of its own."""
-
-    def figures(self) -> Mapping[str, float]:
-        """By name."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +70,12 @@ class PhraseCache:
         With those of the TTS behind, if it has any.
         """
         return {
-            "phrase_cache_hits": self._n_hits,
-            "phrase_cache_misses": self._n_misses,
-            "phrase_cache_evicted": self._n_evicted,
+            "phrase_cache_hits_total": self._n_hits,
+            "phrase_cache_misses_total": self._n_misses,
+            "phrase_cache_evicted_total": self._n_evicted,
             "phrase_cache_phrases": len(self._said),
             "phrase_cache_bytes": self._size_bytes,
-            **(self._tts.figures() if isinstance(self._tts, Figured) else {}),
+            **(self._tts.figures() if isinstance(self._tts, Measured) else {}),
         }
 
     async def warm(self) -> None:
