@@ -145,7 +145,7 @@ async def serving_pid(folder: Path) -> int:
 
 async def until_asleep(port: int) -> None:
     async with asyncio.timeout(20):
-        while await figure(port, 'voicestack_engine_figure{engine="llm",figure="spares_asleep"}') < 1:
+        while await figure(port, 'voicestack_engine_figure{engine="llm",figure="spares_asleep"}') < 1:  # noqa: ASYNC110 - it is about another process
             await asyncio.sleep(0.05)
 
 

@@ -63,7 +63,7 @@ class VllmSection(BaseModel):
     """How vLLM finds calls in what the model writes (`--tool-call-parser`); empty takes it from the name."""
     spare: bool = False
     """Keep a second server asleep, which takes over within a second or so when the first one dies. It costs
-    the weights in RAM, and half of the GPU: while either of them starts both are awake. CUDA and ROCm only."""
+    the weights in RAM, and half of the GPU: while either one starts both are awake. CUDA and ROCm only."""
     extra: Texts = ()
     """Further arguments for the command line, as they are."""
     environment: dict[str, str] = {}
