@@ -28,7 +28,7 @@ from voicestack.aio.clock import Clock, SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_report import format_ms
 from voicestack.cli.bench_stats import Summary, summarise
-from voicestack.cli.bench_tools import running
+from voicestack.cli.own_engines import own_llm
 from voicestack.config.load import load
 from voicestack.config.schema import Config
 from voicestack.core.answers import LlmAnswer
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
 async def _measure(config: Config, args: argparse.Namespace) -> Run:
     clock, found = SystemClock(), Run()
     rng = random.Random(args.seed)
-    async with running(config, clock) as llm:
+    async with own_llm(config, clock) as llm:
         if not isinstance(llm, OpenAiLlm):
             raise ConfigError("llm.engine: this bench is for servers that speak OpenAI's API")
         trial = _Trial(llm, clock, config.session.instructions, args.wpm, warm_history=args.warm_history)
