@@ -143,3 +143,12 @@ def read_buckets(exposition: str, name: str) -> Buckets:
             edge = float(found[2])
             counts[edge] = counts.get(edge, 0.0) + float(found[3])
     return Buckets(counts)
+
+
+_COUNTER = re.compile(r"^([\w:]+)(?:\{[^}]*\})?\s+(\S+)")
+
+
+def read_total(exposition: str, name: str) -> float:
+    """One counter or gauge out of a Prometheus text page, summed over its labels; 0 if it is not there."""
+    found = (_COUNTER.match(line) for line in exposition.splitlines())
+    return sum(float(sample[2]) for sample in found if sample and sample[1] == name)

@@ -58,9 +58,11 @@ async def own_asr(config: Config, clock: Clock, *, limit_s: float = START_LIMIT_
 
 
 @asynccontextmanager
-async def own_llm(config: Config, clock: Clock, *, limit_s: float = START_LIMIT_S) -> AsyncIterator[Llm]:
+async def own_llm(config: Config, clock: Clock, *, limit_s: float | None = None) -> AsyncIterator[Llm]:
     """The configured language model. Raises ConfigError and StageUnavailable."""
     engine, supervised = llm_of(config, clock)
+    if limit_s is None:
+        limit_s = config.vllm.start_limit_s if config.llm.engine == "vllm" else START_LIMIT_S
     async with running(engine, supervised, "llm", limit_s=limit_s) as llm:
         yield llm
 

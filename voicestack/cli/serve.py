@@ -13,6 +13,7 @@ from voicestack.config.load import load
 from voicestack.config.schema import Config
 from voicestack.server.assembly_llm import llm_command
 from voicestack.server.lifecycle import Running, keys_file_of, serve
+from voicestack.server.needed_models import require_models
 from voicestack.server.readiness import QUESTION_FILE
 from voicestack.telemetry.logs import set_up_logs
 
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     sets += [f"tls.cert_file={args.tls_cert}"] if args.tls_cert else []
     sets += [f"tls.key_file={args.tls_key}"] if args.tls_key else []
     config = load(args.config, env=os.environ, sets=sets).config
+    require_models(config)
     set_up_logs(config.telemetry.log_level, config.telemetry.log_format, sys.stderr)
     if args.show_llm_command:
         print(llm_command(config, SystemClock()) or "llm.engine starts no server")

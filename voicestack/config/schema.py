@@ -131,7 +131,7 @@ class AsrSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["pocketsphinx", "scripted"] = "pocketsphinx"
+    engine: Literal["pocketsphinx", "whisper", "scripted"] = "pocketsphinx"
     workers_min: Count = 1
     """Decoder processes that are always there."""
     workers_max: Count = 4
@@ -164,8 +164,8 @@ class LlmSection(BaseModel):
     url: HttpUrl = ""
     """Where the API is, up to and including /v1. For `openai` only."""
     model: str = ""
-    """Its name at the API (`openai`), an adapter's name (`vllm`; empty for none), or the path of a GGUF
-    file (`llama_server`; empty for SmolLM2-135M-Instruct)."""
+    """Its name at the API (`openai`), an adapter's name (`vllm`; empty for none), or a GGUF file
+    (`llama_server`): its path, or a name that `voicestack models list` knows; empty for SmolLM2."""
     api_key: SecretStr = SecretStr("")
     """Better set as VOICESTACK__LLM__API_KEY than in a file."""
     binary: str = ""
@@ -223,7 +223,7 @@ class TtsSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["espeak", "scripted"] = "espeak"
+    engine: Literal["espeak", "piper", "scripted"] = "espeak"
     voice: str = "en-us"
     """What the voice `default` means: a voice of the engine."""
     rate_wpm: int = Field(default=170, ge=80, le=450)

@@ -4,6 +4,7 @@
 
     VoiceStackError              code: stable, for programs; retryable: bool
       ConfigError                start-up only; exit code 2; names file, key and line
+      ModelError                 files of a model cannot be had, or are not what they should be
       PeerProtocolError          the peer broke the wire schema
         RateLimited              it has had its share for now
       TransportLost              the peer vanished; normal
@@ -33,6 +34,12 @@ class ConfigError(VoiceStackError):
     """The configuration cannot be used. Raised at start-up only."""
 
     code = "config_invalid"
+
+
+class ModelError(VoiceStackError):
+    """A model's files could not be fetched, kept or checked. Raised by commands only, never in a call."""
+
+    code = "model_failed"
 
 
 class PeerProtocolError(VoiceStackError):

@@ -8,7 +8,7 @@ from voicestack.core.errors import ConfigError
 from voicestack.core.history import Message
 from voicestack.engines.chat_body import LlmSettings
 from voicestack.engines.llama_server import LlamaOptions, LlamaServer
-from voicestack.engines.model_store import models_folder
+from voicestack.engines.model_store import find_model, models_folder
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.engines.scripted import ScriptedLlm
 from voicestack.engines.vllm_command import NAME, warning_of
@@ -110,6 +110,6 @@ def _llama(config: Config, clock: Clock, *, plain_chat: bool) -> LlamaServer:
     return LlamaServer(
         clock=clock,
         binary=llm.binary,
-        model=llm.model,
+        model=llm.model and str(find_model(llm.model, models_folder(config.models.folder))),
         options=LlamaOptions(llm.slots, llm.context_tokens, llm.threads, plain_chat=plain_chat),
     )
