@@ -482,7 +482,7 @@ def document(*, gpu: Gpu | None, more: dict[str, Any]) -> Any:
     head = {
         "date": "2026-11-28",
         "host": Host(gpu, "0.26.0", 2, "Xeon", "3.12"),
-        "run": run | {"device": "cuda", "prefix_tokens": 1000, "reply_tokens": 64},
+        "run": run | {"device": "cuda", "prefix_tokens": 1000, "reply_tokens": 64} | {"load_average": 0.5},
         "not_run": {"mtp": "no layers"},
         "failures": {"suffix": {"why": "no arctic", "tail": []}},
     }
@@ -499,7 +499,7 @@ def test_the_tables_say_what_was_met_and_what_is_missing() -> None:
     h200 = Gpu("NVIDIA H200", "580", 143_771)
     levels = [entry(16, [20.0] * 99 + [90.0]), entry(1, [9.0, None])]
     text = markdown(document(gpu=h200, more={"ttft": levels, "sessions_per_gpu": 256}))
-    assert "NVIDIA H200, driver 580, vLLM 0.26.0" in text
+    assert "NVIDIA H200, driver 580, load average 0.5 before it, vLLM 0.26.0" in text
     assert "**random weights** in the shape of Llama-3.1-8B" in text
     assert "stopped before its end" in text
     assert "| bf16 | closed | 1 | adapter | 2 | 9.0 / > all / > all |" in text
@@ -514,7 +514,21 @@ def test_targets_of_a_gpu_mean_nothing_on_a_cpu() -> None:
     assert "target" not in markdown(document(gpu=None, more={"ttft": [entry(16, [500.0])]}))
 
 
+def test_acceptance_is_emulated_on_a_gpu_with_random_weights_only() -> None:
+    for first, is_emulated in (
+        (FIRST, True),
+        (replace(FIRST, device="cpu"), False),
+        (replace(FIRST, random_weights=False), False),
+    ):
+        jobs = plan_llm(replace(EVERYTHING, first=first), FOLDERS).jobs
+        configs = [job.launch.speculation for job in jobs if job.launch.speculation is not None]
+        assert len(configs) == 5
+        assert all(("rejection_sample_method" in config) == is_emulated for config in configs)
+
+
 def test_a_missed_target_is_called_so() -> None:
+    slow = markdown(document(gpu=Gpu("H", "1", 2), more={"ttft": [entry(16, [20.0] * 9 + [81.0])]}))
+    assert "p50 20.0 (target 25), p99 81.0 ms (target 80): missed" in slow
     text = markdown(document(gpu=Gpu("H", "1", 2), more={"ttft": [entry(16, [26.0])]}))
     assert "p50 26.0 (target 25), p99 26.0 ms (target 80): missed" in text
 

@@ -5,6 +5,7 @@ The same program runs against vLLM on a CPU with `--device cpu`.
 """
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -161,6 +162,7 @@ def _run_in(
             "shape": str(args.model_folder or SHAPES[args.shape].like),
             "random_weights": args.model_folder is None,
             "device": device,
+            "load_average": os.getloadavg()[0],
             "prefix_tokens": amounts.prefix_tokens,
             "reply_tokens": amounts.reply_tokens,
         },

@@ -39,9 +39,10 @@ def _head(document: Document) -> str:
     weights = f"**random weights** in the shape of {run['shape']}" if run["random_weights"] else run["shape"]
     took = f", {document['took_s']:.0f} s" if "took_s" in document else ", **stopped before its end**"
     return (
-        f"{document['date']}, {where}, vLLM {host['vllm']}, Python {host['python']}{took}. Model: {weights}; "
-        f"system prompt of {run['prefix_tokens']} tokens in the cache, answers of {run['reply_tokens']}.\n\n"
-        f"    {run['command']}"
+        f"{document['date']}, {where}, load average {run['load_average']:.1f} before it, "
+        f"vLLM {host['vllm']}, Python {host['python']}{took}. Model: {weights}; "
+        f"system prompt of {run['prefix_tokens']} tokens in the cache, "
+        f"answers of {run['reply_tokens']}.\n\n    {run['command']}"
     )
 
 
