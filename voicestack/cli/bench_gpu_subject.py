@@ -144,7 +144,11 @@ class Subject:
         self._bench.say(f"{self._job.launch.name}: asleep in {asleep_ms:.0f} ms, awake in {awake_ms:.0f} ms")
 
     async def speculation(self) -> None:
-        """The levels in a closed loop, greedily, with an answer in the prompt that can be copied from."""
+        """The levels in a closed loop, greedily.
+
+        A random model never says what it has read. So that methods that look words up find something, its
+        prompts hold an earlier answer; those of a model with weights do not.
+        """
         amounts = self._bench.amounts
         clients = Clients(self._server.url, MODEL, clock=self._bench.clock, temperature=0.0)
         try:
@@ -152,7 +156,7 @@ class Subject:
             trace = Trace(n, ADAPTER, 0.0, 0.0)
             ask = clients.adapter.reply
             said = await ask_once(ask, request_of(self.script, n), Stopwatch(self._bench.clock), trace)
-            script = replace(self.script, said_before=said)
+            script = replace(self.script, said_before=said if self._job.launch.random_weights else "")
             for level in amounts.speculation_levels:
                 before = await self._server.metrics()
                 closed = await run_closed(
