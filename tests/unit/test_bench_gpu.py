@@ -492,6 +492,7 @@ def document(*, gpu: Gpu | None, more: dict[str, Any]) -> Any:
 def entry(level: int, first_ms: Sequence[float | None], **more: Any) -> dict[str, Any]:
     figures = figures_of([trace(n, ms) for n, ms in enumerate(first_ms)])
     named = {"server": "bf16", "dtype": "bf16", "loop": "closed", "turns": level, "client": "adapter"}
+    named |= {"client_busy_ratio": 0.25}
     return named | {"figures": figures} | more
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -90,14 +91,18 @@ class Subject:
                 continue
             both = (ADAPTER, RAW) if n == 0 else (ADAPTER,)
             for_s = amounts.level_s * len(both)
-            closed = await self._closed(Closed(level, for_s, both, amounts.min_turns))
+            loop = Closed(level, for_s, both, amounts.min_turns)
+            closed, busy = await self._timed(self._closed(loop))
             for name in both:
-                self._note("ttft", "closed", level, [trace for trace in closed if trace.client == name])
+                of_client = [trace for trace in closed if trace.client == name]
+                self._note("ttft", "closed", level, of_client, client_busy_ratio=busy)
             rate = figures_of(closed).requests_per_s * OPEN_SHARE
             if rate > 0:
                 starts_s = arrivals_s(rate, for_s, amounts.seed + level)
-                opened = await run_open(starts_s, self._clients, self.script, self.counter, self._bench.clock)
-                self._note("ttft", "open", level, opened, rate_per_s=rate)
+                opened, busy = await self._timed(
+                    run_open(starts_s, self._clients, self.script, self.counter, self._bench.clock)
+                )
+                self._note("ttft", "open", level, opened, rate_per_s=rate, client_busy_ratio=busy)
 
     async def heartbeat(self) -> None:
         """The first request after a silence, without and with a heartbeat, and when there was no silence."""
@@ -212,6 +217,13 @@ class Subject:
         )
         self.script = replace(self.script, prefix_words=n_words)
 
+    async def _timed(self, work: Awaitable[list[Trace]]) -> tuple[list[Trace], float]:
+        """Do it. Returns what came of it, and the share of a core that this process used meanwhile."""
+        cpu_before_s, before_ns = cpu_s([os.getpid()]), self._bench.clock.now_ns()
+        traces = await work
+        took_s = (self._bench.clock.now_ns() - before_ns) / 1e9
+        return traces, (cpu_s([os.getpid()]) - cpu_before_s) / took_s
+
     def _note(self, section: str, loop: str, level: int, traces: list[Trace], **more: Any) -> None:
         """Put a level into the record and show it."""
         figures = figures_of(traces)
@@ -224,7 +236,6 @@ class Subject:
             "client": client,
             **more,
             "figures": figures,
-            "client_cpu_s": cpu_s([os.getpid()]),
             "traces": traces,
         }
         self._bench.record.add(section, entry)

@@ -51,7 +51,7 @@ def _levels(entries: Sequence[Document]) -> str:
         return ""
     names = [*("server", "loop", "turns", "client", "n", "first text p50 / p95 / p99, ms")]
     names += ["first clause p50 / p95 / p99, ms", "between pieces p50 / p95 / p99, ms"]
-    names += ["tokens/s", "prompt cached", "late, full, missing"]
+    names += ["tokens/s", "prompt cached", "client busy", "late, full, missing"]
     rows = []
     for entry in sorted(entries, key=_by_level):
         figures = entry["figures"]
@@ -65,6 +65,7 @@ def _levels(entries: Sequence[Document]) -> str:
                 *(_three(figures[name]) for name in ("ttft_ms", "clause_ms", "itl_ms")),
                 f"{figures['tokens_per_s']:.0f}",
                 _share(figures["cached_share"]),
+                _share(entry["client_busy_ratio"]),
                 _bad(figures),
             ]
         )
