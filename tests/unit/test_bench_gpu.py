@@ -24,11 +24,13 @@ from voicestack.cli.bench_gpu_plan import (
     PARTS,
     Job,
     Launch,
+    Room,
     Wish,
     command_line,
     environment,
     groups,
     plan_llm,
+    room_on,
     speculation_of,
 )
 from voicestack.cli.bench_gpu_prompts import (
@@ -191,6 +193,9 @@ def test_what_matters_most_is_measured_first_and_alone() -> None:
     assert plan.jobs[1].launch.can_sleep
     assert [job.is_main for job in plan.jobs] == [True, *[False] * 7]
     assert list(plan.left_out) == ["mtp"]
+    assert [len(group) for group in groups(plan.jobs, 5)] == [1, 1, 5, 1]
+    warm = plan_llm(replace(EVERYTHING, sections=frozenset({"ttft", "speculation"})), FOLDERS)
+    assert [len(group) for group in groups(warm.jobs, 5)] == [1, 1, 5]
     grouped = [[job.launch.name for job in group] for group in groups(plan.jobs, 3)]
     assert grouped == [
         ["bf16"],
@@ -218,16 +223,17 @@ def test_only_what_was_asked_for_is_started(
     assert all(job.launch.dtype == dtypes[0] for job in plan.jobs)
 
 
-def test_five_servers_of_the_methods_fit_beside_each_other() -> None:
-    methods = [job.launch for job in plan_llm(EVERYTHING, FOLDERS).jobs if job.method != "off"]
+def test_five_servers_of_the_methods_fit_into_an_h200_and_fewer_into_less() -> None:
     weights_bytes = 2 * SHAPES["8b"].n_parameters
-    needed = [launch.kv_bytes + weights_bytes + 4 * 2**30 for launch in methods]
-    assert sum(needed) < 140 * 2**30
-    for launch in methods:
-        options = dict(itertools.pairwise(command_line(("vllm",), launch, 1)))
-        assert float(options["--gpu-memory-utilization"]) * 140 * 2**30 > launch.kv_bytes + weights_bytes
-    turns = 16 * 1200 * SHAPES["8b"].kv_bytes_per_token
-    assert all(launch.kv_bytes > 2 * turns for launch in methods)
+    assert room_on(143_771 * 2**20, weights_bytes, 5) == Room(14 * 2**30, 5)
+    for gib, n_expected in ((80, 3), (48, 1), (24, 1)):
+        room = room_on(gib * 2**30, weights_bytes, 5)
+        assert room.at_once == n_expected
+        assert room.kv_bytes + weights_bytes < gib * 2**30
+    methods = [job.launch for job in plan_llm(EVERYTHING, FOLDERS).jobs if job.method != "off"]
+    turns_bytes = 16 * 1200 * SHAPES["8b"].kv_bytes_per_token
+    assert all(launch.kv_bytes > 2 * turns_bytes for launch in methods)
+    assert room_on(8 * 2**30, weights_bytes, 5).at_once == 1
 
 
 def test_names_and_numbers_on_the_command_line() -> None:
@@ -546,5 +552,5 @@ def test_a_table_is_markdown() -> None:
 
 
 def test_a_group_is_never_larger_than_allowed() -> None:
-    jobs = [Job(replace(FIRST, name=str(n)), ("speculation",)) for n in range(5)]
+    jobs = [Job(replace(FIRST, name=str(n)), ("speculation",), "ngram") for n in range(5)]
     assert [len(group) for group in groups(jobs, 2)] == [2, 2, 1]

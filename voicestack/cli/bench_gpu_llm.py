@@ -48,6 +48,8 @@ async def _measure_one(bench: Bench, job: Job, server: VllmServer, methods: Sequ
         subject = Subject(bench, job, server, clients)
         await subject.begin()
         for section in job.sections:
+            if server.has_ended:
+                raise NoServer(f"it ended by itself: {server.why()}")
             if section == "ttft":
                 await subject.ttft()
             elif section == "heartbeat":
@@ -56,7 +58,7 @@ async def _measure_one(bench: Bench, job: Job, server: VllmServer, methods: Sequ
                 await subject.sleep()
             elif section == "speculation" and job.method in methods:
                 await subject.speculation()
-    except StageError as failed:
+    except (StageError, NoServer) as failed:
         bench.failed(f"{job.launch.name} in use", f"{failed} [{failed.code}]; {server.why()}", server.tail)
     finally:
         await clients.close()

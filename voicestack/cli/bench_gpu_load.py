@@ -34,6 +34,8 @@ ANSWER_LIMIT_MS = 20_000
 OPEN_SHARE = 0.8
 """The arrivals of the open loop are this share of what the closed loop got through: at all of it, a queue
 grows without end by chance alone."""
+REFUSED_PAUSE_S = 0.05
+"""A user who was refused tries again, but not a thousand times a second."""
 ADAPTER, RAW = "adapter", "raw"
 
 
@@ -186,6 +188,8 @@ async def run_closed(
             trace = Trace(n, name, due_ms, due_ms, is_warm_up=mine == 0)
             traces.append(trace)
             await ask_once(clients.ask(name), request_of(script, n), watch, trace)
+            if trace.error is not None:
+                await asyncio.sleep(REFUSED_PAUSE_S)
             mine += 1
 
     async with Scope() as scope:

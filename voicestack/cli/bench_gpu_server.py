@@ -96,6 +96,11 @@ class VllmServer:
         return command_line(self.vllm, self.launch, self.port)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether there is no such process any more."""
+        return self._ended.is_set()
+
+    @property
     def tail(self) -> list[str]:
         """What it said last, and before that whatever looks like the reason of an end."""
         return [*self._errors()[-TAIL_LINES:], *(text for _, text in self.lines[-TAIL_LINES:])]

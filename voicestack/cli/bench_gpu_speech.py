@@ -91,7 +91,7 @@ async def measure_whisper(bench: Bench, amounts: SpeechAmounts, device: str) -> 
             )
             bench.record.add("whisper", {"shape": shape.like, "device": device, **asdict(found[0])})
             bench.say(f"whisper: {batch} windows at once, {found[0].windows_per_s:.1f} windows/s")
-    except (ImportError, RuntimeError, OSError) as failed:
+    except (ImportError, RuntimeError, ValueError, OSError) as failed:
         bench.failed("whisper", f"{type(failed).__name__}: {failed}")
 
 
