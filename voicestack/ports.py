@@ -3,15 +3,16 @@
 Engines raise only `StageError`s. Closing a generator cancels the work behind it, on this machine or another.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.errors import RateLimited
+from voicestack.core.heard import HeardWord
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
@@ -75,11 +76,13 @@ class Transcript:
         text: They.
         certainty: How far they can be trusted.
         sure: A beginning of the text, in whole words, that no later transcript of the utterance changes.
+        words: The same words with their times, from a recogniser that has them.
     """
 
     text: str
     certainty: Certainty
     sure: str = ""
+    words: tuple[HeardWord, ...] = ()
 
 
 class Asr(Protocol):
@@ -153,11 +156,16 @@ class Llm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """One phrase to say. `speed` 1.0 is the voice's own rate."""
+    """One phrase to say. `speed` 1.0 is the voice's own rate.
+
+    `follows`: something of the same reply is heard meanwhile, so that it may wait a little for phrases that
+    begin one. It changes nothing about what is said.
+    """
 
     text: str
     voice: str = "default"
     speed: float = 1.0
+    follows: bool = field(default=False, compare=False)
 
 
 class Tts(Protocol):
@@ -239,6 +247,19 @@ class ToolServers(Protocol):
 
         Raises:
             StageError: on entering: it cannot be reached, refuses, or may not be reached.
+        """
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An engine that counts what it does."""
+
+    def figures(self) -> Mapping[str, float]:
+        """How things stand, by name. Cheap: asked at every scrape.
+
+        A name that ends in `_total` is a count that only rises; any other is a reading, with its unit as
+        suffix (`queue_requests`, `kv_used_ratio`, `first_token_p50_ms`). No name holds anything of a user.
         """
         ...
 

@@ -1,16 +1,19 @@
-"""What every ASR must do: the scripted one, and PocketSphinx in its worker processes."""
+"""What every ASR must do: the scripted one, PocketSphinx, and Whisper in their worker processes."""
 
 import asyncio
 import itertools
 import math
 from array import array
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support import tone_whisper
 from tests.support.speech import Utterance, frames_of, hiss, silence, utterances
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.prefetch import Channel
@@ -24,10 +27,28 @@ from voicestack.ports import PAUSE, Asr, Certainty, Pause, Transcript
 
 LIMIT_S = 60.0
 START_NS = 30_000_000_000
+BREATH_FRAMES = 20
+"""Of 20 ms: what Whisper waits for before it decodes again."""
 CLEAR = [u for u in utterances() if u.name in ("01_slt.wav", "03_slt.wav", "05_slt.wav", "18_rms.wav")]
 """Questions that are understood word for word."""
 
-OnAsr = Callable[[Asr], Coroutine[Any, Any, None]]
+
+@dataclass(frozen=True)
+class Trial:
+    """An ASR with what it understands word for word.
+
+    Attributes:
+        asr: It.
+        clear: Questions.
+        breathe: Waits until it has done all that it can do about the sound so far.
+    """
+
+    asr: Asr
+    clear: Sequence[Utterance]
+    breathe: Callable[[], Coroutine[Any, Any, None]]
+
+
+OnAsr = Callable[[Trial], Coroutine[Any, Any, None]]
 WithAsr = Callable[[OnAsr], None]
 
 
@@ -42,19 +63,38 @@ async def pocketsphinx(n_workers: int = 1, n_waiting_max: int = 16) -> AsyncIter
         yield asr
 
 
-@pytest.fixture(params=["scripted", "pocketsphinx"])
-def with_asr(request: pytest.FixtureRequest) -> WithAsr:
-    """Runs a coroutine with an ASR that understands CLEAR in this order."""
+@pytest.fixture(scope="module")
+def tone_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tone_whisper.build(tmp_path_factory.mktemp("whisper"))
+
+
+@pytest.fixture(params=["scripted", "pocketsphinx", "whisper"])
+def with_asr(request: pytest.FixtureRequest, tone_model: Path) -> WithAsr:
+    """Runs a coroutine with an ASR."""
 
     async def main(on_asr: OnAsr) -> None:
         async with asyncio.timeout(LIMIT_S):
             if request.param == "scripted":
-                await on_asr(ScriptedAsr([one.words.capitalize() for one in CLEAR]))
-            else:
+                scripted = ScriptedAsr([one.words.capitalize() for one in CLEAR])
+                await on_asr(Trial(scripted, CLEAR, at_once))
+            elif request.param == "pocketsphinx":
                 async with pocketsphinx() as asr:
-                    await on_asr(asr)
+                    await on_asr(Trial(asr, CLEAR, at_once))
+            else:
+                await on_whisper(on_asr)
+
+    async def on_whisper(on_asr: OnAsr) -> None:
+        whisper = tone_whisper.tone_asr(tone_model)
+        async with Scope() as scope:
+            scope.start(whisper.run(), name="whisper")
+            await whisper.ready(START_NS)
+            await on_asr(Trial(whisper, tone_whisper.TALK, lambda: tone_whisper.until_quiet(whisper)))
 
     return lambda on_asr: asyncio.run(main(on_asr))
+
+
+async def at_once() -> None:
+    """For an ASR that takes all sound as it comes."""
 
 
 def heard_as(utterance: Utterance) -> list[AudioFrame | Pause]:
@@ -63,13 +103,23 @@ def heard_as(utterance: Utterance) -> list[AudioFrame | Pause]:
     return [*frames_of(speech), PAUSE, *frames_of(silence(100))]
 
 
-async def sounds_of(sounds: Iterable[AudioFrame | Pause]) -> AsyncIterator[AudioFrame | Pause]:
-    for sound in sounds:
+async def sounds_of(
+    sounds: Iterable[AudioFrame | Pause], breathe: Callable[[], Coroutine[Any, Any, None]] = at_once
+) -> AsyncIterator[AudioFrame | Pause]:
+    for n, sound in enumerate(sounds, start=1):
         yield sound
+        if isinstance(sound, Pause) or n % BREATH_FRAMES == 0:
+            await breathe()
 
 
 async def transcribed(asr: Asr, sounds: Iterable[AudioFrame | Pause]) -> list[Transcript]:
     async with aclosing(asr.transcribe(sounds_of(sounds))) as transcripts:
+        return [transcript async for transcript in transcripts]
+
+
+async def spoken_to(trial: Trial, sounds: Iterable[AudioFrame | Pause]) -> list[Transcript]:
+    """As `transcribed`, with sounds that come no faster than they are understood."""
+    async with aclosing(trial.asr.transcribe(sounds_of(sounds, trial.breathe))) as transcripts:
         return [transcript async for transcript in transcripts]
 
 
@@ -88,9 +138,9 @@ def texts(transcripts: list[Transcript], certainty: Certainty) -> list[str]:
 
 
 def test_partials_then_settled_then_final(with_asr: WithAsr) -> None:
-    async def main(asr: Asr) -> None:
-        for utterance in CLEAR:
-            got = decided(await transcribed(asr, heard_as(utterance)))
+    async def main(trial: Trial) -> None:
+        for utterance in trial.clear:
+            got = decided(await spoken_to(trial, heard_as(utterance)))
             words = utterance.words.capitalize()
             assert [one.text for one in got[-2:]] == [words, words]
             assert [one.certainty for one in got[-2:]] == [Certainty.SETTLED, Certainty.FINAL]
@@ -103,9 +153,9 @@ def test_partials_then_settled_then_final(with_asr: WithAsr) -> None:
 
 
 def test_every_pause_is_answered_in_order(with_asr: WithAsr) -> None:
-    async def main(asr: Asr) -> None:
-        frames = [*frames_of(np.concatenate([silence(200), CLEAR[0].pcm, silence(60)]))]
-        got = await transcribed(asr, [frames[0], PAUSE, *frames[1:], PAUSE, PAUSE])
+    async def main(trial: Trial) -> None:
+        frames = [*frames_of(np.concatenate([silence(200), trial.clear[0].pcm, silence(60)]))]
+        got = await spoken_to(trial, [frames[0], PAUSE, *frames[1:], PAUSE, PAUSE])
         order = [one.certainty for one in got if one.certainty is not Certainty.PARTIAL]
         assert order[:-1] == [Certainty.SETTLED] * (len(order) - 1)
         assert 3 <= len(order) - 1 <= 6, "one or two for each pause"
@@ -116,13 +166,13 @@ def test_every_pause_is_answered_in_order(with_asr: WithAsr) -> None:
 
 
 def test_answers_come_while_sound_still_comes(with_asr: WithAsr) -> None:
-    async def main(asr: Asr) -> None:
+    async def main(trial: Trial) -> None:
         sounds: Channel[AudioFrame | Pause] = Channel(1000, name="sounds")
-        for sound in heard_as(CLEAR[0]):
+        for sound in heard_as(trial.clear[0]):
             sounds.put(sound)
-        async with aclosing(asr.transcribe(sounds)) as transcripts:
+        async with aclosing(trial.asr.transcribe(sounds)) as transcripts:
             async for one in transcripts:
-                if one.certainty is Certainty.SETTLED and one.text == CLEAR[0].words.capitalize():
+                if one.certainty is Certainty.SETTLED and one.text == trial.clear[0].words.capitalize():
                     sounds.close()
             assert one.certainty is Certainty.FINAL
 
@@ -130,23 +180,23 @@ def test_answers_come_while_sound_still_comes(with_asr: WithAsr) -> None:
 
 
 def test_a_closed_transcription_leaves_nothing_to_the_next(with_asr: WithAsr) -> None:
-    async def main(asr: Asr) -> None:
+    async def main(trial: Trial) -> None:
         sounds: Channel[AudioFrame | Pause] = Channel(1000, name="sounds")
-        for sound in heard_as(CLEAR[0]):
-            sounds.put(sound)
-        async with aclosing(asr.transcribe(sounds)) as transcripts:
+        for frame in frames_of(trial.clear[0].pcm):
+            sounds.put(frame)
+        async with aclosing(trial.asr.transcribe(sounds)) as transcripts:
             assert (await anext(transcripts)).certainty is Certainty.PARTIAL
-        got = await transcribed(asr, heard_as(CLEAR[1]))
-        assert texts(got, Certainty.FINAL) == [CLEAR[1].words.capitalize()]
+        got = await spoken_to(trial, heard_as(trial.clear[1]))
+        assert texts(got, Certainty.FINAL) == [trial.clear[1].words.capitalize()]
         assert len(texts(decided(got), Certainty.SETTLED)) == 1
 
     with_asr(main)
 
 
 def test_no_sound_is_an_utterance_too(with_asr: WithAsr) -> None:
-    async def main(asr: Asr) -> None:
-        assert [one.certainty for one in await transcribed(asr, [])] == [Certainty.FINAL]
-        paused = await transcribed(asr, [PAUSE])
+    async def main(trial: Trial) -> None:
+        assert [one.certainty for one in await spoken_to(trial, [])] == [Certainty.FINAL]
+        paused = await spoken_to(trial, [PAUSE])
         assert [one.certainty for one in decided(paused)] == [Certainty.SETTLED, Certainty.FINAL]
 
     with_asr(main)
@@ -187,9 +237,9 @@ def test_an_utterance_goes_on_after_a_pause(silence_ms: int) -> None:
 def test_sure_words_stay_however_the_utterance_goes_on(with_asr: WithAsr) -> None:
     """A dictation of sixteen seconds, most of which is sure before its end."""
 
-    async def main(asr: Asr) -> None:
-        sounds = [sound for one in CLEAR * 2 for sound in heard_as(one)]
-        got = await transcribed(asr, sounds)
+    async def main(trial: Trial) -> None:
+        sounds = [sound for one in [*trial.clear] * 2 for sound in heard_as(one)]
+        got = await spoken_to(trial, sounds)
         for before, after in itertools.combinations(got, 2):
             assert f"{after.text} ".startswith(f"{before.sure} ".lstrip())
         partials = [one for one in got if one.certainty is Certainty.PARTIAL]

@@ -1,4 +1,4 @@
-"""What every LLM must do: the scripted one, and SmolLM2 behind a real llama-server."""
+"""What every LLM must do: the scripted one, SmolLM2 behind a real llama-server, and behind a real vLLM."""
 
 import asyncio
 import json
@@ -27,6 +27,7 @@ from voicestack.engines.llama_server import (
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.engines.scripted import ScriptedLlm
 from voicestack.engines.tool_calls import ToolCallInvalid
+from voicestack.engines.vllm_command import NAME
 from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 ANSWER = "The capital of France is Paris, and about two million people live there."
@@ -73,9 +74,14 @@ async def opened(kind: str, url: str) -> AsyncIterator[Llm]:
         yield ScriptedLlm(scripted)
         return
     settings = LlmSettings(
-        temperature=0.0, slots=2, first_token_ms=30_000, token_gap_ms=10_000, tools="prompted"
+        temperature=0.0,
+        slots=2 if kind == "llama-server" else None,
+        dialect="auto",
+        first_token_ms=30_000,
+        token_gap_ms=10_000,
+        tools="prompted",
     )
-    llm = OpenAiLlm(url, "smollm2", clock=SystemClock(), settings=settings)
+    llm = OpenAiLlm(url, NAME, clock=SystemClock(), settings=settings)
     try:
         yield llm
     finally:
@@ -90,10 +96,11 @@ def scripted(messages: tuple[Message, ...]) -> str | ToolCall:
     return CALL if "weather" in last.text else ANSWER
 
 
-@pytest.fixture(params=["scripted", "llama-server"])
+@pytest.fixture(params=["scripted", "llama-server", "vllm"])
 def engine(request: pytest.FixtureRequest) -> tuple[str, str]:
     kind = request.param
-    return kind, request.getfixturevalue("llama_url") if kind == "llama-server" else ""
+    urls = {"scripted": "", "llama-server": "llama_url", "vllm": "vllm_url"}
+    return kind, request.getfixturevalue(urls[kind]) if urls[kind] else ""
 
 
 def ask(text: str, *, session: str = "s1", max_tokens: int | None = None, draft: bool = False) -> LlmRequest:

@@ -1,10 +1,11 @@
-"""What every TTS must do: the scripted one, and eSpeak NG in its worker process."""
+"""What every TTS must do: the scripted one, and eSpeak NG and Piper in their worker processes."""
 
 import asyncio
 from array import array
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.tiny_voice import make_voice
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import SpokenFrame
 from voicestack.engines.espeak_tts import MAX_PIECE_CHARS, EspeakTts, pieces, sayable
 from voicestack.engines.espeak_worker import FRAME_SAMPLES, LOUD, RATE_HZ, Boundary, Cutter
+from voicestack.engines.piper_files import find_voice
+from voicestack.engines.piper_tts import PiperTts
 from voicestack.engines.scripted import ScriptedTts
 from voicestack.ports import SpeechRequest, Tts
 
@@ -58,14 +62,27 @@ async def espeak() -> AsyncIterator[EspeakTts]:
         yield tts
 
 
-@pytest.fixture(params=["scripted", "espeak"])
-def with_tts(request: pytest.FixtureRequest) -> Callable[[OnTts], None]:
+@asynccontextmanager
+async def piper(folder: Path) -> AsyncIterator[PiperTts]:
+    voice = find_voice(str(make_voice(folder)), folder)
+    tts = PiperTts([voice], clock=SystemClock(), n_workers=1)
+    async with Scope() as scope:
+        scope.start(tts.run(), name="piper")
+        await tts.ready(START_NS)
+        yield tts
+
+
+@pytest.fixture(params=["scripted", "espeak", "piper"])
+def with_tts(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[OnTts], None]:
     """Runs a coroutine with a TTS."""
 
     async def main(on_tts: OnTts) -> None:
         async with asyncio.timeout(LIMIT_S):
             if request.param == "scripted":
                 await on_tts(ScriptedTts(RATE_HZ // 50 * 50))
+            elif request.param == "piper":
+                async with piper(tmp_path) as tts:
+                    await on_tts(tts)
             else:
                 async with espeak() as tts:
                     await on_tts(tts)

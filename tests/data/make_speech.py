@@ -9,6 +9,10 @@ Speaks the questions with Debian's `flite` (deterministic: the same flite writes
 
     python tests/data/make_speech.py --more build/more-speech
     voicestack bench wer --speech build/more-speech
+
+The recordings of `voicestack gate` are the same questions, each in one voice, and lie in the package:
+
+    python tests/data/make_speech.py --gate
 """
 
 import argparse
@@ -76,6 +80,7 @@ MORE_QUESTIONS = (
     "what is your favorite movie",
 )
 VOICES = ("slt", "rms")
+GATE = Path(__file__).resolve().parents[2] / "voicestack" / "cli" / "gate_data" / "recordings"
 RATE_HZ = 16_000
 WINDOW_SAMPLES = RATE_HZ // 100
 SPEECH_DBFS = -45.0
@@ -144,12 +149,24 @@ def write_folder(folder: Path, questions: tuple[str, ...]) -> None:
     (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
+def write_gate() -> None:
+    """Write the recordings of the gate, in turn in either voice. Their words are in the set's own file."""
+    GATE.mkdir(parents=True, exist_ok=True)
+    for number, words in enumerate(MORE_QUESTIONS, start=1):
+        voice = VOICES[number % len(VOICES)]
+        write(GATE / f"{number:02d}_{voice}.wav", trimmed(speak(words, voice)))
+
+
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description="Speak the questions of the tests and benches with flite.")
     parser.add_argument("--more", type=Path, metavar="DIR", help="the other questions, into this folder")
-    more: Path | None = parser.parse_args().more
-    if more is not None:
+    parser.add_argument("--gate", action="store_true", help="the recordings of `voicestack gate`")
+    args = parser.parse_args()
+    more: Path | None = args.more
+    if args.gate:
+        write_gate()
+    elif more is not None:
         write_folder(more, MORE_QUESTIONS)
     else:
         write_folder(Path(__file__).parent / "speech", QUESTIONS)

@@ -528,7 +528,8 @@ def test_the_llm_is_primed_while_the_user_speaks() -> None:
     llm = ScriptedLlm(["Yes."])
     converse(script, asr=ScriptedAsr(["one two three four"]), llm=llm)
     primed = [r.messages[-1].text for r in llm.primes]
-    assert primed[:5] == ["Be brief.", "one", "one two", "one two three", "one two three four"]
+    start = ["Be brief."] * 2  # when the session begins, and when the user does
+    assert primed[:6] == [*start, "one", "one two", "one two three", "one two three four"]
     assert primed[-1] == "Yes."  # and the next turn's prefix after the answer
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from voicestack.aio.clock import SystemClock
+from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
@@ -496,5 +497,32 @@ def test_a_server_that_is_not_there_has_no_faults_that_are_known() -> None:
         llm = OpenAiLlm("http://127.0.0.1:9/v1", "m", clock=SystemClock(), settings=SETTINGS)
         assert await llm.faults() == []
         await llm.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("slots", [None, 2])
+def test_a_prime_that_is_stopped_twice_at_once_hangs_up(slots: int | None) -> None:
+    """As a session does it when a reply begins: it ends its prime, and the engine ends what is in the way."""
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def play(peer: Peer) -> None:
+        if peer.body["messages"][-1]["content"] != "Yo.":
+            await peer.send(HEAD, text("Hello"), finish("stop"), DONE)
+            return
+        await peer.send(HEAD, event(choices=[]))
+        asked.set()
+        await peer.gone()
+        gone.set()
+
+    async def main() -> None:
+        async with serving(play, replace(SETTINGS, slots=slots)) as llm, Scope() as scope:
+            prime = scope.start(llm.prime(REQUEST), name="prime")
+            await asked.wait()
+            await asyncio.sleep(0.01)
+            prime.cancel()
+            await collect(llm, [], replace(REQUEST, messages=(Message("user", "Hi."),)))
+            async with asyncio.timeout(2.0):
+                await gone.wait()
 
     asyncio.run(main())

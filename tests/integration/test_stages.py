@@ -240,4 +240,4 @@ def test_a_server_that_stops_does_not_wait_for_a_client_that_does_not_read() -> 
             await loop.sock_sendall(client, head + body)
             assert (await loop.sock_recv(client, 12)) == b"HTTP/1.1 200"
 
-        with_server(script, sets=[*SCRIPTED, "server.shutdown_grace_s=1"], timeout_s=10)
+        with_server(script, sets=[*SCRIPTED, "server.shutdown_grace_s=1"], timeout_s=20)

@@ -15,7 +15,8 @@ from voicestack.aio.scope import Scope
 from voicestack.cli import bench, bench_idle, talk, talk_mic
 from voicestack.cli.bench_beside import is_loaded
 from voicestack.cli.bench_capacity import LATENESS, Level, level_of
-from voicestack.cli.bench_load import Harness, Window, spoken_frames
+from voicestack.cli.bench_load import Harness, spoken_frames
+from voicestack.cli.bench_pace import Window
 from voicestack.cli.bench_proc import NoProcess, cpu_s, family_of, memory_of
 from voicestack.cli.bench_server import http_get
 from voicestack.cli.bench_speech import read_folder

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close
 
 from tests.support.pipe import Pipe, ServerEnd
 from tests.support.virtual_loop import run_virtual
@@ -133,7 +135,35 @@ def test_a_refused_caller_leaves_missing_answers() -> None:
     run_virtual(measure(plan, calibration_lines(1, 1), LoopClock(), outcome=outcome, dial=refuse))
     assert len(outcome.turns) == 4
     assert all(turn.missing for turn in outcome.turns)
+    assert not any(turn.refused for turn in outcome.turns)
     assert outcome.failures == ["caller 0: full", "caller 1: full"]
+
+
+class HangsUp:
+    """A connection that is closed at once."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    async def send(self, message: str) -> None: ...
+
+    async def recv(self) -> str:
+        raise ConnectionClosedError(Close(self._code, ""), None)
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("code", "refused"), [(1013, True), (1011, False)])
+def test_only_a_server_without_room_refuses(code: int, refused: bool) -> None:
+    async def connect(_url: str) -> Link:
+        return HangsUp(code)
+
+    outcome = Outcome()
+    plan = Plan("", n_turns=2, n_callers=2)
+    run_virtual(measure(plan, calibration_lines(1, 1), LoopClock(), outcome=outcome, dial=connect))
+    assert [turn.refused for turn in outcome.turns] == [refused] * 2
+    assert figures(plan, outcome)["n_refused"] == 2 * refused
+    assert all(turn.missing for turn in outcome.turns)
 
 
 class Talkative:

@@ -38,8 +38,8 @@ class Machine:
     def libopus(self) -> str:
         return "" if "libopus" in self.without else "libopus 1.6.1"
 
-    def weights(self, repository: str, pattern: str) -> str:
-        return "" if repository in self.without else f"/hub/{repository}/{pattern}"
+    def model(self, name: str) -> str:
+        return "" if name in self.without else f"/models/{name}"
 
     def gpus(self) -> list[str]:
         return [] if "NVIDIA" in self.without else ["NVIDIA H200, 143771 MiB, 570.1"]
@@ -71,7 +71,8 @@ def test_a_machine_with_everything_is_ready(profile: str) -> None:
         ("embedded", "pocketsphinx", "make setup"),
         ("embedded", "llama-server", "make setup"),
         ("cpu", "piper-tts", f"{sys.executable} -m pip install 'piper-tts>=1.3'"),
-        ("cpu", "Systran/faster-whisper-base.en", "hf download Systran/faster-whisper-base.en"),
+        ("cpu", "base.en", "voicestack models pull cpu"),
+        ("gpu", "qwen3-8b", "voicestack models pull gpu"),
         ("gpu", "vllm", f"{sys.executable} -m pip install 'vllm>=0.26'"),
         ("gpu", "NVIDIA", "# a machine with an NVIDIA GPU, and its driver"),
     ],
@@ -153,7 +154,7 @@ def test_the_exit_code_is_about_the_default_profile(
 def test_this_machine_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "llama-server"
     monkeypatch.setenv("VOICESTACK_LLAMA_SERVER", str(program))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("VOICESTACK__MODELS__FOLDER", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     here = doctor.Here()
     assert re.match(r"\d+\.", here.package("pytest"))
@@ -164,8 +165,6 @@ def test_this_machine_can_be_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
     program.chmod(0o755)
     assert here.llama_server() == str(program)
     assert here.program("llama-server") == str(program)
-    assert here.weights("some/model", "model.bin") == ""
-    file = tmp_path / "models--some--model" / "snapshots" / "0a1b" / "model.bin"
-    file.parent.mkdir(parents=True)
-    file.touch()
-    assert here.weights("some/model", "model.bin") == str(file)
+    assert here.model("base.en") == ""
+    (tmp_path / "base.en").mkdir()
+    assert here.model("base.en") == str(tmp_path / "base.en")

@@ -264,3 +264,11 @@ def test_models_have_their_configured_names(profile: str, sets: tuple[str, ...],
     assert [model.stage for model in models] == ["asr", "llm", "tts"]
     assert {model.created for model in models} == {1_700_000_000}
     assert (models[1].owned_by == "unknown") == bool(sets)
+
+
+def test_voices_of_piper_are_models() -> None:
+    sets = ["tts.engine=piper", "piper.voice=/voices/en_US-amy-low.onnx"]
+    sets.append('piper.voices=["de_DE-thorsten-low", "/voices/en_US-amy-low.onnx"]')
+    models = models_of(load("scripted", env={}, sets=sets).config, 1_700_000_000)
+    voices = [(model.id, model.owned_by) for model in models if model.stage == "tts"]
+    assert voices == [("en_US-amy-low", "rhasspy"), ("de_DE-thorsten-low", "rhasspy")]

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from voicestack.core.answers import Cold, LlmAnswer
 from voicestack.core.errors import StageTimeout
 from voicestack.core.ids import SessionId
 from voicestack.core.marks import STAGES, Mark, TurnMarks
+from voicestack.core.notes import Usage
 from voicestack.ports import Observer
 from voicestack.telemetry.logs import LogFormat, LogLevel, logged_as, set_up_logs
 from voicestack.telemetry.metrics import ChildReadings, Metrics
@@ -146,6 +148,55 @@ def test_what_runs_is_exported_and_registries_are_apart() -> None:
     assert 'profile="scripted"' in build
     assert "process_resident_memory_bytes{}" in samples
     assert new_metrics().render()[1].startswith("text/plain")
+
+
+def answered(outcome: str = "answered", *, cold: Cold = "", first_ms: float | None = 40.0) -> LlmAnswer:
+    return LlmAnswer(
+        outcome, False, cold, first_ms, first_ms and first_ms + 60, (8.0, 9.0), Usage(50, 40, 3), 3
+    )
+
+
+def test_replies_of_the_language_model_warm_and_cold_apart() -> None:
+    metrics = new_metrics()
+    metrics.llm.answered(answered())
+    metrics.llm.answered(answered(cold="first", first_ms=900.0))
+    metrics.llm.answered(answered("aborted", cold="slow", first_ms=None))
+    metrics.llm.answered(answered("quota_exceeded"))
+    samples = read(metrics)
+    assert samples['voicestack_llm_first_token_seconds_count{warmth="warm"}'] == 2
+    assert samples['voicestack_llm_first_token_seconds_sum{warmth="cold"}'] == pytest.approx(0.9)
+    assert samples['voicestack_llm_first_clause_seconds_count{warmth="cold"}'] == 1
+    assert samples['voicestack_llm_token_gap_seconds_bucket{le="0.0075",warmth="warm"}'] == 0
+    assert samples['voicestack_llm_token_gap_seconds_bucket{le="0.01",warmth="warm"}'] == 4
+    assert samples['voicestack_llm_replies_total{kind="committed",outcome="answered"}'] == 2
+    assert samples['voicestack_llm_replies_total{kind="draft",outcome="answered"}'] == 0
+    assert samples['voicestack_llm_replies_total{kind="committed",outcome="quota_exceeded"}'] == 1
+    causes = [
+        samples[f'voicestack_llm_cold_replies_total{{cause="{c}"}}'] for c in ("first", "not_warm", "slow")
+    ]
+    assert causes == [1, 0, 1]
+    tokens = [
+        samples[f'voicestack_llm_tokens_total{{kind="{kind}"}}'] for kind in ("read", "cached", "written")
+    ]
+    assert tokens == [200, 160, 12]
+
+
+def test_tokens_that_the_server_did_not_count_are_counted_as_they_came() -> None:
+    metrics = new_metrics()
+    metrics.llm.answered(LlmAnswer("aborted", True, "", 40.0, None, (), None, 7))
+    assert read(metrics)['voicestack_llm_tokens_total{kind="written"}'] == 7
+
+
+def test_whatever_an_engine_counts_or_reads_off_itself_is_exported() -> None:
+    metrics = new_metrics()
+    hits = 1.0
+    metrics.engines.watch_figures("tts", lambda: {"cache_hits_total": hits, "cache_used_ratio": 0.25})
+    metrics.engines.watch_start("vllm", lambda: {"weights": 2.5, "total": 30.0})
+    hits = 5.0
+    samples = read(metrics)
+    assert samples['voicestack_engine_counts_total{engine="tts",figure="cache_hits"}'] == 5
+    assert samples['voicestack_engine_figure{engine="tts",figure="cache_used_ratio"}'] == 0.25
+    assert samples['voicestack_start_phase_seconds{phase="weights",process="vllm"}'] == 2.5
 
 
 def test_the_number_of_series_does_not_grow() -> None:

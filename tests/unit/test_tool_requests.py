@@ -15,7 +15,7 @@ from voicestack.core.history import Message
 from voicestack.core.tools import Tool, Toolbox, ToolCall
 from voicestack.engines.scripted import ScriptedLlm
 
-FILE = Path("tests/data/tool_requests.json")
+FILE = Path("voicestack/cli/gate_data/tool_requests.json")
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "n": {"type": "integer"}},

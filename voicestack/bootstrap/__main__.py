@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from voicestack.bootstrap import clients, llama, web
+from voicestack.bootstrap import clients, llama, vllm, web
 from voicestack.bootstrap.environment import (
     install,
     install_debian,
@@ -42,7 +42,10 @@ def set_up(purpose: str) -> None:
     def has_clients() -> bool:
         return purpose != "test" or clients.is_complete()
 
-    has_the_rest = has_python() and has_llama() and has_clients()
+    def has_vllm() -> bool:
+        return purpose != "test" or vllm.is_complete()
+
+    has_the_rest = has_python() and has_llama() and has_clients() and has_vllm()
     if has_the_rest and web.is_complete(purpose):
         return
     if not has_the_rest:
@@ -58,6 +61,8 @@ def set_up(purpose: str) -> None:
             install(LOCKS[purpose])
         if not has_clients():
             clients.install_clients()
+        if not has_vllm():
+            vllm.install_vllm()
         if not has_llama():
             llama.build()
         if not web.is_complete(purpose):

@@ -16,13 +16,16 @@ from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
 from voicestack.cli import (
+    bench_asr_final,
     bench_beside,
     bench_capacity,
     bench_gpu,
     bench_grid,
     bench_idle,
+    bench_priming,
     bench_rtc,
     bench_tools,
+    bench_tts,
     bench_wer,
     bench_wire,
 )
@@ -60,9 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "impair": bench_grid,
         "rtc-capacity": bench_rtc,
         "wer": bench_wer,
+        "asr-final": bench_asr_final,
         "idle": bench_idle,
         "tools": bench_tools,
+        "tts": bench_tts,
         "wire": bench_wire,
+        "priming": bench_priming,
         "beside": bench_beside,
         "gpu": bench_gpu,
     }

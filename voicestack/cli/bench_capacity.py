@@ -23,7 +23,8 @@ from rich.table import Table
 
 from voicestack.aio.clock import Clock, SystemClock
 from voicestack.aio.scope import Scope
-from voicestack.cli.bench_load import Harness, Window, spoken_frames
+from voicestack.cli.bench_load import Harness, spoken_frames
+from voicestack.cli.bench_pace import Window
 from voicestack.cli.bench_proc import cpu_s, family_of, waited_s
 from voicestack.cli.bench_server import free_port, http_get, own_server, pin, usable_cpus
 from voicestack.cli.bench_speech import read_folder
@@ -37,6 +38,14 @@ LIMIT_MS = 10.0
 """A frame that leaves so much after it was due begins to eat the client's slack: half a frame."""
 N_LINES = 12
 _DISTURBED = 0.05
+_SERVER_COLUMNS = (
+    *("sessions", "late p50", "late p99", "CPU", "waited"),
+    *("heard p50", "heard p99", "gaps", "gaps ms"),
+)
+_CALLER_COLUMNS = (
+    *("sessions", "answers", "missing", "lost"),
+    *("agent speaks", "user speaks", "late p99 ms", "CPU"),
+)
 SILENCE_MS = 200
 ANSWERS = [
     "That is a good question, and the answer takes a moment, because there are several things that matter "
@@ -300,17 +309,7 @@ def _line(level: Level) -> str:
 
 def _show(console: Console, levels: list[Level]) -> None:
     table = Table(title="\nThe server, ms", title_justify="left", box=None, pad_edge=False)
-    for name in (
-        "sessions",
-        "late p50",
-        "late p99",
-        "CPU",
-        "waited",
-        "heard p50",
-        "heard p99",
-        "gaps",
-        "gaps ms",
-    ):
+    for name in _SERVER_COLUMNS:
         table.add_column(name, justify="right")
     for one in levels:
         table.add_row(
@@ -330,16 +329,7 @@ def _show(console: Console, levels: list[Level]) -> None:
         )
     console.print(table)
     table = Table(title="\nThe callers", title_justify="left", box=None, pad_edge=False)
-    for name in (
-        "sessions",
-        "answers",
-        "missing",
-        "lost",
-        "agent speaks",
-        "user speaks",
-        "late p99 ms",
-        "CPU",
-    ):
+    for name in _CALLER_COLUMNS:
         table.add_column(name, justify="right")
     for one in levels:
         table.add_row(

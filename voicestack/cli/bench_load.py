@@ -10,21 +10,16 @@ import base64
 import os
 import random
 import struct
-from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import cast
 
 from voicestack.aio.clock import Clock
+from voicestack.cli.bench_pace import FRAME_NS, Asker, Window, pace
 from voicestack.cli.bench_speech import Line
-from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_MS, FRAME_SAMPLES, Mouth, append_message
+from voicestack.cli.speaker import CALL_RATE_HZ, FRAME_SAMPLES, Mouth, append_message
 
-FRAME_NS = FRAME_MS * 1_000_000
 _NS_PER_BYTE = 1e9 / CALL_RATE_HZ / 2
 _STEADY_NS = 200_000_000
 """Audio at the beginning of an answer that arrives ahead of its time; pacing shows after it."""
-PATIENCE_NS = 10_000_000_000
-THINK_NS = (50_000_000, 350_000_000)
 _AUDIO = b'{"type":"response.output_audio.delta"'
 _DELTA = b'"delta":"'
 
@@ -49,53 +44,6 @@ def spoken_frames(line: Line) -> list[bytes]:
     return [client_frame(append_message(mouth.frame())) for _ in range(n_frames)]
 
 
-@dataclass(slots=True)
-class Window:
-    """What all callers saw while it was open. Times in milliseconds."""
-
-    send_late_ms: "array[float]" = field(default_factory=lambda: array("d"))
-    arrival_late_ms: "array[float]" = field(default_factory=lambda: array("d"))
-    n_gaps: int = 0
-    gap_ms: float = 0.0
-    agent_ms: float = 0.0
-    user_ms: float = 0.0
-    n_answers: int = 0
-    n_missing: int = 0
-    n_lost: int = 0
-
-
-class Paced(Protocol):
-    """A caller whose frames are due `phase_ns` after the beginning of every 20 ms."""
-
-    phase_ns: int
-
-    def tick(self, now_ns: int) -> None:
-        """Send the next 20 ms."""
-        ...
-
-
-async def pace(clock: Clock, callers: Callable[[], Sequence[Paced]], late: Callable[[float], None]) -> None:
-    """Send every caller's frames when they are due, for ever. Sends up to half a millisecond early.
-
-    Args:
-        clock: The time.
-        callers: Who there is at the moment, ordered by `phase_ns`.
-        late: Is told how late each frame was, in milliseconds.
-    """
-    cycle_ns = clock.now_ns()
-    while True:
-        for caller in list(callers()):
-            due_ns = cycle_ns + caller.phase_ns
-            now_ns = clock.now_ns()
-            if now_ns < due_ns - 500_000:
-                await asyncio.sleep((due_ns - now_ns) / 1e9)
-                now_ns = clock.now_ns()
-            late(max(0, now_ns - due_ns) / 1e6)
-            caller.tick(now_ns)
-        cycle_ns += FRAME_NS
-        await asyncio.sleep(max(0.0, (cycle_ns - clock.now_ns()) / 1e9))
-
-
 class LoadCaller(asyncio.Protocol):
     """One caller: a connection, a microphone that is always on, and a patient ear.
 
@@ -106,15 +54,12 @@ class LoadCaller(asyncio.Protocol):
 
     def __init__(self, harness: "Harness", number: int) -> None:
         self._harness = harness
-        self._rng = random.Random(number)
-        self.phase_ns = self._rng.randrange(FRAME_NS)
+        rng = random.Random(number)
+        self.phase_ns = rng.randrange(FRAME_NS)
+        self._asker = Asker(rng, harness.lines)
         self._transport: asyncio.Transport | None = None
         self._open = False
         self._bytes = bytearray()
-        self._line: list[bytes] = []
-        self._n_said = 0
-        self._next_line_ns: int | None = None  # None while an answer is awaited
-        self._asked_ns = 0
         self._play_end_ns = 0
         self._reply_start_ns = 0
         self._reply_ns = 0
@@ -147,20 +92,8 @@ class LoadCaller(asyncio.Protocol):
         """Send the next 20 ms."""
         if not self._open or self._transport is None:
             return
-        if self._n_said < len(self._line):
-            self._transport.write(self._line[self._n_said])
-            self._harness.window.user_ms += FRAME_MS
-            self._n_said += 1
-            if self._n_said == len(self._line):
-                self._asked_ns, self._next_line_ns = now_ns, None
-            return
-        self._transport.write(self._harness.silence)
-        if self._next_line_ns is None:
-            if now_ns - self._asked_ns > PATIENCE_NS and self._play_end_ns < self._asked_ns:
-                self._harness.window.n_missing += 1
-                self._next_line_ns = now_ns
-        elif now_ns >= max(self._next_line_ns, self._play_end_ns):
-            self._line, self._n_said = self._rng.choice(self._harness.lines), 0
+        frame = self._asker.next_frame(now_ns, self._play_end_ns, self._harness.window)
+        self._transport.write(frame or self._harness.silence)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes off the wire."""
@@ -191,7 +124,7 @@ class LoadCaller(asyncio.Protocol):
         del self._bytes[: end + 4]
         self._open = True
         self._transport.write(self._harness.update)
-        self._next_line_ns = now_ns + self._rng.randrange(2_000_000_000)
+        self._asker.begin(now_ns)
 
     def _message(self, opcode: int, start: int, end: int, now_ns: int) -> None:
         """Take one message, which is `self._bytes[start:end]`."""
@@ -228,8 +161,7 @@ class LoadCaller(asyncio.Protocol):
             earliest = min(self._delays_ns)
             window.arrival_late_ms.extend((delay - earliest) / 1e6 for delay in self._delays_ns)
         self._delays_ns.clear()
-        if self._next_line_ns is None:
-            self._next_line_ns = max(now_ns, self._play_end_ns) + self._rng.randrange(*THINK_NS)
+        self._asker.answered(now_ns, self._play_end_ns)
 
 
 class Harness:

@@ -33,6 +33,7 @@ def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "n_turns": len(turns),
         "voice_to_voice_ms": summarise(waits, n_censored=n_missing),
         "n_missing": n_missing,
+        "n_refused": sum(turn.refused for turn in turns),
         "n_early": sum(turn.early for turn in turns),
         "n_split": sum(turn.n_utterances > 1 for turn in turns),
         "n_turns_with_gaps": sum(turn.gap_ms > 0 for turn in turns),
@@ -119,6 +120,8 @@ def _sentences(run: Mapping[str, Any]) -> list[str]:
         f"{run['n_split']} taken for more than one utterance, "
         f"{run['n_turns_with_gaps']} answers with gaps ({run['gap_ms']:.0f} ms in all)"
     ]
+    if run["n_refused"]:
+        lines.append(f"{run['n_refused']} of the missing answers: the server had no room for the call")
     if run["word_error_rate"] is not None:
         lines.append(
             f"words: {run['n_word_errors']} errors in {run['n_words']}, "

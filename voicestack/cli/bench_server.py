@@ -59,8 +59,12 @@ def usable_cpus() -> list[int]:
 
 
 @asynccontextmanager
-async def own_server(options: Sequence[str], *, port: int, cpu: int | None) -> AsyncIterator[int]:
+async def own_server(
+    options: Sequence[str], *, port: int, cpu: int | None, ready_s: float = _READY_TIMEOUT_S
+) -> AsyncIterator[int]:
     """Run `voicestack serve` with `options` on one core until the block ends. Yields its process id.
+
+    It may take `ready_s` to become ready.
 
     Raises:
         NoServer: it does not become ready; the message ends with what it printed last.
@@ -80,7 +84,7 @@ async def own_server(options: Sequence[str], *, port: int, cpu: int | None) -> A
         if cpu is not None:
             pin(0, set(cpus))
         try:
-            await _ready(port, process)
+            await _ready(port, process, ready_s)
             yield process.pid
         except NoServer as failed:
             log.seek(0)
@@ -90,8 +94,8 @@ async def own_server(options: Sequence[str], *, port: int, cpu: int | None) -> A
             await _stop(process)
 
 
-async def _ready(port: int, process: asyncio.subprocess.Process) -> None:
-    for _ in range(_READY_TIMEOUT_S * 5):
+async def _ready(port: int, process: asyncio.subprocess.Process, ready_s: float) -> None:
+    for _ in range(round(ready_s * 5)):
         if process.returncode is not None:
             raise NoServer(f"The server ended with code {process.returncode} while starting.")
         try:
@@ -100,7 +104,7 @@ async def _ready(port: int, process: asyncio.subprocess.Process) -> None:
         except NoServer:
             pass
         await asyncio.sleep(0.2)
-    raise NoServer(f"The server was not ready after {_READY_TIMEOUT_S} s.")
+    raise NoServer(f"The server was not ready after {ready_s:.0f} s.")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -7,8 +7,7 @@ wrongly is the recogniser's affair (`bench wer`).
 import argparse
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,26 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from voicestack.aio.clock import Clock, SystemClock
-from voicestack.aio.scope import Scope
+from voicestack.aio.clock import SystemClock
 from voicestack.cli.bench_report import format_ms
 from voicestack.cli.bench_stats import Summary, spoken_words, summarise
-from voicestack.cli.tool_requests import Answer, Questions, Verdict, ask, judge, read_questions
+from voicestack.cli.own_engines import own_llm
+from voicestack.cli.tool_requests import (
+    REQUESTS,
+    WAYS,
+    Answer,
+    Questions,
+    Verdict,
+    ask,
+    read_questions,
+    request,
+)
 from voicestack.config.load import load
 from voicestack.config.schema import Config
-from voicestack.core.errors import StageUnavailable
 from voicestack.core.history import Message
-from voicestack.core.tools import Toolbox, ToolChoice
-from voicestack.ports import Llm
-from voicestack.server.assembly import Connected
-from voicestack.server.assembly_llm import llm_of
+from voicestack.core.tools import Toolbox
 
 SUMMARY = "function calls of the language model"
-START_LIMIT_S = 60.0
-POLL_S = 0.1
-WAYS = ("one", "all", "required")
-"""One function offered, all of them offered, one offered with `tool_choice` required."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--requests",
         type=Path,
-        default=Path("tests/data/tool_requests.json"),
+        default=REQUESTS,
         metavar="FILE",
         help="what users say, and what is right (default: %(default)s)",
     )
@@ -88,18 +88,15 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
 async def _measure(config: Config, questions: Questions) -> Run:
     clock = SystemClock()
     found = Run()
-    async with _running(config, clock) as llm:
+    async with own_llm(config, clock) as llm:
         instructions = Message("system", config.session.instructions)
         await ask(llm, clock, "warm", (instructions, Message("user", "hello")), Toolbox())
         for spoken in questions.spoken:
-            messages = (instructions, Message("user", spoken.text))
             if spoken.arguments is None:
+                messages = (instructions, Message("user", spoken.text))
                 found.plain.append(await ask(llm, clock, "plain", messages, Toolbox()))
             for way in WAYS if spoken.arguments is not None else WAYS[:2]:
-                offered = [questions.tools[spoken.tool]] if way != "all" else questions.tools.values()
-                choice = ToolChoice("required" if way == "required" else "auto")
-                answer = await ask(llm, clock, way, messages, Toolbox(tuple(offered), choice))
-                found.verdicts[way].append(judge(spoken, answer, questions.tools))
+                found.verdicts[way].append(await request(llm, clock, instructions, spoken, questions, way))
         for outcome in questions.outcomes:
             conversation = (
                 instructions,
@@ -111,27 +108,6 @@ async def _measure(config: Config, questions: Questions) -> Run:
             said = (await ask(llm, clock, "one", conversation, toolbox)).text
             found.spoken_results.append((said, bool({*outcome.words} & {*spoken_words(said)})))
     return found
-
-
-@asynccontextmanager
-async def _running(config: Config, clock: Clock) -> AsyncIterator[Llm]:
-    llm, supervised = llm_of(config, clock)
-    async with Scope() as scope:
-        for one in supervised:
-            scope.start(one.run(), name=one.name)
-        try:
-            async with asyncio.timeout(START_LIMIT_S):
-                for one in supervised:
-                    while not one.is_ready:  # noqa: ASYNC110 (processes tell nobody; the server polls too)
-                        await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            message = f"the language model was not ready after {START_LIMIT_S:.0f} s"
-            raise StageUnavailable(message, stage="llm") from None
-        try:
-            yield llm
-        finally:
-            if isinstance(llm, Connected):
-                await llm.close()
 
 
 def figures(found: Run) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from voicestack.cli.bench_speech import Line
 from voicestack.cli.bench_stats import WordErrors, poisson_starts_s, word_errors
 from voicestack.cli.client import Caller, call, session_update, wait_for_answer
 from voicestack.cli.conversation import Reply
-from voicestack.cli.dialing import Link, NoServer, dial
+from voicestack.cli.dialing import Link, NoServer, Refused, dial
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.cli.waveform import last_audible
 
@@ -67,7 +67,8 @@ class Turn:
     """One question.
 
     `wait_ms` is None when the answer is early or missing; `late_ms` is the wait for one that came too late.
-    `harness_late_ms` is how late the bench itself was at worst until the answer began.
+    `harness_late_ms` is how late the bench itself was at worst until the answer began. `refused` means that
+    it was never asked, because the server had no room for the call; it counts as missing, too.
     """
 
     caller: int
@@ -81,6 +82,7 @@ class Turn:
     n_utterances: int = 0
     gap_ms: float = 0.0
     harness_late_ms: float = 0.0
+    refused: bool = False
     ledgers: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -203,7 +205,7 @@ class _Conversationalist:
         except NoServer as gone:
             seen.failures.append(f"caller {self._number}: {gone}")
             for line in left:
-                seen.add(Turn(self._number, line.file, line.words))
+                seen.add(Turn(self._number, line.file, line.words, refused=isinstance(gone, Refused)))
 
     async def _pause(self, caller: Caller, ms: float) -> None:
         await caller.until(lambda: False, by_sample=caller.now_sample() + ms * _PER_MS)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voicestack.config.load import Loaded, load
+from voicestack.server.needed_models import require_models
 
 ONE_LINE_EACH = 1000
 """Columns in a pipe, so that `voicestack check | grep llm` finds whole values."""
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print every value with its source. Raises ConfigError when the configuration cannot be used."""
+    """Print every value with its source. Raises ConfigError when it, or a model it names, cannot be used."""
     loaded = load(args.config, env=os.environ, sets=args.set)
     if args.json:
         values = {key: {"value": value, "source": source} for key, value, source in loaded.rows()}
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         in_pipe = not sys.stdout.isatty()
         Console(width=ONE_LINE_EACH if in_pipe else None).print(table_of(loaded))
+    sys.stdout.flush()
+    require_models(loaded.config)
     return 0
 
 

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.conversation import Conversation
-from voicestack.cli.dialing import OPEN_TIMEOUT_S, Link, MediaLink, NoServer, dial
+from voicestack.cli.dialing import FULL_CLOSE, OPEN_TIMEOUT_S, Link, MediaLink, NoServer, Refused, dial
 from voicestack.cli.speaker import (
     CALL_RATE_HZ,
     FRAME_MS,
@@ -95,7 +95,7 @@ class Caller:
                 for answer in self.conversation.receive(orjson.loads(message), at_ns):
                     await self._link.send(orjson.dumps(answer).decode())
         except ConnectionClosed as gone:
-            raise NoServer(f"The server hung up: {gone}.") from gone
+            raise _hung_up(gone) from gone
 
     async def stream(self) -> None:
         """Send the microphone, 20 ms at a time, each frame when its last sample has been spoken."""
@@ -130,7 +130,7 @@ class Caller:
         try:
             await self._link.send(text)
         except ConnectionClosed as gone:
-            raise NoServer(f"The server hung up: {gone}.") from gone
+            raise _hung_up(gone) from gone
 
     def say(self, pcm: Pcm) -> Piece:
         """Speak next. `pcm` is int16 mono at CALL_RATE_HZ. Returns where on the timeline it lies."""
@@ -151,6 +151,12 @@ class Caller:
     def is_settled(self) -> bool:
         """Whether the agent has answered everything it heard, and has been heard to the end."""
         return self.conversation.is_settled(self._clock.now_ns())
+
+
+def _hung_up(gone: ConnectionClosed) -> NoServer:
+    """Why there is no call any more."""
+    kind = Refused if gone.rcvd is not None and gone.rcvd.code == FULL_CLOSE else NoServer
+    return kind(f"The server hung up: {gone}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,16 @@ class NoServer(VoiceStackError):
     code = "no_server"
 
 
+class Refused(NoServer):
+    """The server is there and has no room for the call: HTTP 503, or WebSocket close 1013."""
+
+    code = "refused"
+
+
+FULL_STATUS, FULL_CLOSE = 503, 1013
+"""HTTP: service unavailable. WebSocket: try again later (IANA's registry of close codes)."""
+
+
 class Link(Protocol):
     """An open connection that carries text messages, audio among them unless it is a `MediaLink`."""
 
@@ -81,7 +91,8 @@ def _explained(url: str) -> Iterator[None]:
         hint = f" Try again in {again} s." if again else ""
         if answer.status_code == 401:
             hint = f" It wants an API key: put one into the environment as {KEY_VARIABLE}."
-        raise NoServer(f"The server at {url} refuses the call: HTTP {answer.status_code}.{hint}") from refused
+        kind = Refused if answer.status_code == FULL_STATUS else NoServer
+        raise kind(f"The server at {url} refuses the call: HTTP {answer.status_code}.{hint}") from refused
     except InvalidURI as wrong:
         raise NoServer(f"{url} is not a WebSocket address; try {DEFAULT_URL}") from wrong
     except ssl.SSLCertVerificationError as untrusted:

@@ -20,8 +20,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from voicestack.bootstrap import llama_server_path
-from voicestack.config.load import DEFAULT_PROFILE, profiles
+from voicestack.config.catalogue import load_catalogue
+from voicestack.config.load import DEFAULT_PROFILE, ENV_PREFIX, profiles
 from voicestack.core.errors import ConfigError
+from voicestack.engines.model_store import find_model, models_folder
 from voicestack.transports.opus import library_version
 
 PROFILES = ("embedded", "cpu", "gpu")
@@ -50,15 +52,8 @@ CPU_PACKAGES = {name: GPU_PACKAGES[name] for name in GPU_PACKAGES if not name.st
 WEBRTC_PACKAGE = "aiortc>=1.14,<2"
 """A dependency of voicestack itself; the server runs without it, and takes no such calls."""
 
-WHISPER = {
-    "tiny.en": "Systran/faster-whisper-tiny.en",
-    "base.en": "Systran/faster-whisper-base.en",
-    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
-}
-"""The weights that faster-whisper takes for a size: its own table."""
-
-GGUF = ("Qwen/Qwen2.5-1.5B-Instruct-GGUF", "qwen2.5-1.5b-instruct-q4_k_m.gguf")
-"""A model of the size that the profile `cpu` is for. Any other does as well."""
+MODEL_PURPOSES = {"asr": "hears", "llm": "answers", "tts": "speaks", "draft": "guesses ahead"}
+FOLDER_ENV = f"{ENV_PREFIX}MODELS__FOLDER"
 
 CPU_FLAGS = {
     "AVX2": ("avx2",),
@@ -105,8 +100,8 @@ class Look(Protocol):
         """The version of libopus."""
         ...
 
-    def weights(self, repository: str, pattern: str) -> str:
-        """Where the model cache has a repository's file."""
+    def model(self, name: str) -> str:
+        """Where a model of the catalogue lies."""
         ...
 
     def gpus(self) -> list[str]:
@@ -126,15 +121,13 @@ def needs_of(profile: str, look: Look, *, in_checkout: bool) -> list[Need]:
     packages = CPU_PACKAGES if profile == "cpu" else GPU_PACKAGES
     needs = [_profile_file(profile, look), *_packages(packages, look, "")]
     if profile == "cpu":
-        needs += [_llama(look, in_checkout=in_checkout), _whisper("base.en", look)]
-        needs += [_whisper("tiny.en", look, optional=True), _gguf(look)]
+        needs.append(_llama(look, in_checkout=in_checkout))
     else:
         gpus = "; ".join(look.gpus())
         needs.append(
             Need("NVIDIA GPU", "vLLM, Whisper", gpus, "# a machine with an NVIDIA GPU, and its driver")
         )
-        needs.append(_whisper("large-v3-turbo", look))
-    return [*needs, *_webrtc(look), _microphone(look)]
+    return [*needs, *_models(profile, look), *_webrtc(look), _microphone(look)]
 
 
 def is_ready(needs: Iterable[Need]) -> bool:
@@ -159,15 +152,13 @@ def _llama(look: Look, *, in_checkout: bool) -> Need:
     return Need("llama-server", "runs the language model", look.llama_server(), install)
 
 
-def _whisper(size: str, look: Look, *, optional: bool = False) -> Need:
-    repository = WHISPER[size]
-    install = f"hf download {repository}"
-    return Need(f"Whisper {size}", "weights", look.weights(repository, "model.bin"), install, optional)
-
-
-def _gguf(look: Look) -> Need:
-    found = look.weights(*GGUF)
-    return Need("a GGUF file", "weights, 1-3B parameters", found, f"hf download {' '.join(GGUF)}")
+def _models(profile: str, look: Look) -> list[Need]:
+    catalogue = load_catalogue()
+    models = [catalogue.models[name] for name in catalogue.of_profile(profile)]
+    install = f"voicestack models pull {profile}"
+    return [
+        Need(model.name, MODEL_PURPOSES[model.stage], look.model(model.name), install) for model in models
+    ]
 
 
 def _profile_file(profile: str, look: Look) -> Need:
@@ -219,12 +210,13 @@ class Here:
         except ConfigError:
             return ""
 
-    def weights(self, repository: str, pattern: str) -> str:
+    def model(self, name: str) -> str:
         """See `Look`."""
-        home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-        hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
-        found = sorted(hub.glob(f"models--{repository.replace('/', '--')}/snapshots/*/{pattern}"))
-        return str(found[-1]) if found else ""
+        folder = models_folder(os.environ.get(FOLDER_ENV, ""))
+        try:
+            return str(find_model(name, folder))
+        except ConfigError:
+            return ""
 
     def gpus(self) -> list[str]:
         """See `Look`."""

@@ -22,6 +22,7 @@ GROUPS = {
     "Talk": {
         "serve": "run the server",
         "keys": "make, list and revoke API keys: who may come in",
+        "models": "fetch and check the models that engines load",
         "talk": "speak to it, with a WAV file or the microphone, and hear the answer",
     },
     "Look": {
@@ -29,6 +30,7 @@ GROUPS = {
         "doctor": "what is installed, what is missing, and the command that installs it",
         "replay": "decide a recorded call again and show the first difference",
         "bench": "measure latency, accuracy and capacity",
+        "gate": "is this configuration as good and as quick as the accepted one?",
     },
 }
 """The commands with what they do. `--help` is made of this, so that it imports none of them."""

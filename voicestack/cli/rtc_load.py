@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from voicestack.aio.clock import Clock
-from voicestack.cli.bench_load import FRAME_NS, PATIENCE_NS, THINK_NS, Window, pace
+from voicestack.cli.bench_pace import FRAME_NS, Asker, Window, pace
 from voicestack.cli.bench_speech import Line
 from voicestack.cli.dialing import NoServer
 from voicestack.cli.rtc_caller import post_offer
@@ -88,16 +88,14 @@ class RtcLoadCaller:
 
     def __init__(self, harness: "RtcHarness", number: int) -> None:
         self._harness = harness
-        self._rng = random.Random(number)
-        self.phase_ns = self._rng.randrange(FRAME_NS)
+        rng = random.Random(number)
+        self.phase_ns = rng.randrange(FRAME_NS)
+        self._asker = Asker(rng, harness.lines, pause_ns=None if harness.update else ECHO_PAUSE_NS)
         self.peer = RtcPeer(
             harness.clock, on_packet=self._heard, on_text=self._text, on_closed=self._lost, sealed=True
         )
         self._pace = Pace()
-        self._line: list[bytes] = []
-        self._n_said = 0
-        self._next_line_ns: int | None = None  # None while an answer is awaited
-        self._asked_ns = self._heard_ns = 0
+        self._heard_ns = 0
 
     async def connect(self, address: str) -> None:
         """Call.
@@ -115,7 +113,7 @@ class RtcLoadCaller:
             raise NoServer(f"No connection to {address}: {failed or 'it took too long'}.") from failed
         if self._harness.update:
             self.peer.send_text(self._harness.update)
-        self._next_line_ns = self._harness.clock.now_ns() + self._rng.randrange(2_000_000_000)
+        self._asker.begin(self._harness.clock.now_ns())
 
     def _lost(self) -> None:
         if not self._harness.closing:
@@ -123,25 +121,8 @@ class RtcLoadCaller:
 
     def tick(self, now_ns: int) -> None:
         """Send the next 20 ms."""
-        window = self._harness.window
-        if self._n_said < len(self._line):
-            self.peer.send_packet(self._line[self._n_said])
-            window.user_ms += FRAME_MS
-            self._n_said += 1
-            if self._n_said == len(self._line):
-                self._asked_ns = now_ns
-                self._next_line_ns = None if self._harness.update else now_ns + self._pause_ns(ECHO_PAUSE_NS)
-            return
-        self.peer.send_packet(self._harness.silence)
-        if self._next_line_ns is None:
-            if now_ns - self._asked_ns > PATIENCE_NS and self._heard_ns < self._asked_ns:
-                window.n_missing += 1
-                self._next_line_ns = now_ns
-        elif now_ns >= self._next_line_ns:
-            self._line, self._n_said = self._rng.choice(self._harness.lines), 0
-
-    def _pause_ns(self, between_ns: tuple[int, int]) -> int:
-        return self._rng.randrange(*between_ns)
+        packet = self._asker.next_frame(now_ns, self._heard_ns, self._harness.window)
+        self.peer.send_packet(packet or self._harness.silence)
 
     def _heard(self, packet: Heard) -> None:
         self._heard_ns = packet.arrived_ns
@@ -158,8 +139,7 @@ class RtcLoadCaller:
             return
         self._harness.window.n_answers += 1
         self._pace.judge()
-        if self._next_line_ns is None:
-            self._next_line_ns = self._harness.clock.now_ns() + self._pause_ns(THINK_NS)
+        self._asker.answered(self._harness.clock.now_ns(), self._heard_ns)
 
 
 class RtcHarness:

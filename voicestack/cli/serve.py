@@ -8,9 +8,12 @@ from pathlib import Path
 
 import uvloop
 
+from voicestack.aio.clock import SystemClock
 from voicestack.config.load import load
 from voicestack.config.schema import Config
+from voicestack.server.assembly_llm import llm_command
 from voicestack.server.lifecycle import Running, keys_file_of, serve
+from voicestack.server.needed_models import require_models
 from voicestack.server.readiness import QUESTION_FILE
 from voicestack.telemetry.logs import set_up_logs
 
@@ -31,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set one key, e.g. llm.max_tokens=40"
     )
+    parser.add_argument(
+        "--show-llm-command",
+        action="store_true",
+        help="print the command line of the language model's server, and start nothing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +50,11 @@ def run(args: argparse.Namespace) -> int:
     sets += [f"tls.cert_file={args.tls_cert}"] if args.tls_cert else []
     sets += [f"tls.key_file={args.tls_key}"] if args.tls_key else []
     config = load(args.config, env=os.environ, sets=sets).config
+    require_models(config)
     set_up_logs(config.telemetry.log_level, config.telemetry.log_format, sys.stderr)
+    if args.show_llm_command:
+        print(llm_command(config, SystemClock()) or "llm.engine starts no server")
+        return 0
     print(f"voicestack: profile {config.profile}; starting the engines ...", flush=True)
     told = False
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,13 @@ from voicestack.cli.bench_stats import spoken_words
 from voicestack.core.errors import ConfigError, StageError
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
-from voicestack.core.tools import Tool, Toolbox, ToolCall
+from voicestack.core.tools import Tool, Toolbox, ToolCall, ToolChoice
 from voicestack.ports import Llm, LlmRequest
+
+WAYS = ("one", "all", "required")
+"""One function offered, all of them offered, one offered with `tool_choice` required."""
+REQUESTS = Path(__file__).resolve().parent / "gate_data" / "tool_requests.json"
+"""Come with the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,8 @@ async def ask(
 ) -> Answer:
     """Ask as a session does: its instructions and functions are in the cache, the user's words are not."""
     system = tuple(m for m in messages if m.role == "system")
-    await llm.prime(LlmRequest(SessionId(session), TurnId(1), system, toolbox=toolbox))
+    with suppress(StageError):  # best effort; the reply tells what is wrong
+        await llm.prime(LlmRequest(SessionId(session), TurnId(1), system, toolbox=toolbox))
     request = LlmRequest(SessionId(session), TurnId(1), messages, toolbox=toolbox)
     answer = Answer()
     start_ns = clock.now_ns()
@@ -131,6 +137,17 @@ async def ask(
         answer.error = error.code
     answer.done_ms = (clock.now_ns() - start_ns) / 1e6
     return answer
+
+
+async def request(
+    llm: Llm, clock: Clock, instructions: Message, spoken: Spoken, questions: Questions, way: str
+) -> Verdict:
+    """Say it while functions are offered in one of `WAYS`, and judge what comes of it."""
+    offered = questions.tools.values() if way == "all" else [questions.tools[spoken.tool]]
+    choice = ToolChoice("required" if way == "required" else "auto")
+    messages = (instructions, Message("user", spoken.text))
+    answer = await ask(llm, clock, way, messages, Toolbox(tuple(offered), choice))
+    return judge(spoken, answer, questions.tools)
 
 
 def judge(spoken: Spoken, answer: Answer, tools: Mapping[str, Tool]) -> Verdict:

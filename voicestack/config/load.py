@@ -33,7 +33,7 @@ ENV_PREFIX = "VOICESTACK__"
 MASK = "***"
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_PROFILE_DIRS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+PROFILE_DIRS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 """Inside the installed package, or beside it in a checkout."""
 
 
@@ -108,7 +108,7 @@ def find(path_or_profile: str) -> Path:
     """
     if path_or_profile.endswith(".toml") or "/" in path_or_profile:
         return Path(path_or_profile)
-    for directory in _PROFILE_DIRS:
+    for directory in PROFILE_DIRS:
         path = directory / f"{path_or_profile}.toml"
         if path.is_file():
             return path
@@ -119,7 +119,7 @@ def find(path_or_profile: str) -> Path:
 
 def profiles() -> list[str]:
     """The names of the profiles that come with voicestack."""
-    return sorted({path.stem for directory in _PROFILE_DIRS for path in directory.glob("*.toml")})
+    return sorted({path.stem for directory in PROFILE_DIRS for path in directory.glob("*.toml")})
 
 
 def _keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:

@@ -12,3 +12,6 @@ class ModelsSection(BaseModel):
 
     folder: str = ""
     """Where they lie; empty for voicestack/models in the user's data folder."""
+    mirror: str = ""
+    """Fetch from here and not from the hub: the address of a server with the hub's layout
+    (`OWNER/NAME/resolve/REVISION/FILE`), or a folder with that layout, or another machine's models folder."""

@@ -131,7 +131,7 @@ class AsrSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["pocketsphinx", "scripted"] = "pocketsphinx"
+    engine: Literal["pocketsphinx", "whisper", "scripted"] = "pocketsphinx"
     workers_min: Count = 1
     """Decoder processes that are always there."""
     workers_max: Count = 4
@@ -156,12 +156,16 @@ class LlmSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["llama_server", "openai", "scripted"] = "llama_server"
-    """`openai` is any server with that API: vLLM, llama.cpp on another machine, a hosted one."""
+    engine: Literal["llama_server", "vllm", "openai", "scripted"] = "llama_server"
+    """`openai` is any server with that API: a vLLM or llama.cpp that runs already, a hosted one. `vllm` is
+    started and kept running by voicestack: see the section `vllm`."""
+    dialect: Literal["auto", "vllm", "plain"] = "auto"
+    """What an `openai` server understands beside the API: `auto` asks it whether it is vLLM."""
     url: HttpUrl = ""
     """Where the API is, up to and including /v1. For `openai` only."""
     model: str = ""
-    """The model's name at the API (`openai`), or the path of a GGUF file; empty for SmolLM2-135M-Instruct."""
+    """Its name at the API (`openai`), an adapter's name (`vllm`; empty for none), or a GGUF file
+    (`llama_server`): its path, or a name that `voicestack models list` knows; empty for SmolLM2."""
     api_key: SecretStr = SecretStr("")
     """Better set as VOICESTACK__LLM__API_KEY than in a file."""
     binary: str = ""
@@ -194,6 +198,12 @@ class LlmSection(BaseModel):
     """Let clients show pictures (`input_image`, PNG and JPEG). For `openai`, and a model that sees."""
     prime: bool = True
     """Compute the prompt's KV while the user still speaks."""
+    heartbeat_s: Literal["auto"] | Annotated[float, Field(ge=0.0, le=3_600.0)] = "auto"
+    """After so many seconds without a request a tiny one is made, so that the next is not slow; 0 is never.
+    `auto`: 5 for `vllm`, whose first token comes later after some 10 s of idling; never for `llama_server`,
+    whose does not, and for `openai`, which may cost money."""
+    heartbeat_budget_ms: Ms = Field(default=500, ge=1)
+    """A heartbeat that takes longer means that the server is not warm: /readyz says so until one does not."""
     answers: Texts = ANSWERS
     """What the scripted model says, in turn."""
 
@@ -213,7 +223,7 @@ class TtsSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["espeak", "scripted"] = "espeak"
+    engine: Literal["espeak", "piper", "scripted"] = "espeak"
     voice: str = "en-us"
     """What the voice `default` means: a voice of the engine."""
     rate_wpm: int = Field(default=170, ge=80, le=450)

@@ -4,6 +4,7 @@
 
     VoiceStackError              code: stable, for programs; retryable: bool
       ConfigError                start-up only; exit code 2; names file, key and line
+      ModelError                 files of a model cannot be had, or are not what they should be
       PeerProtocolError          the peer broke the wire schema
         RateLimited              it has had its share for now
       TransportLost              the peer vanished; normal
@@ -11,6 +12,7 @@
       StageError                 engines raise only these
         StageTimeout             over its budget; retryable before the first audible sample
         StageUnavailable         the replica is gone; retryable before the first audible sample
+          StageOverloaded        the replica is there and refuses more work for now
         StageRejected            a bad model or key; never retryable; the replica is taken out
 
 Anything else that is raised is a bug. It ends the session in which it happens and no other.
@@ -32,6 +34,12 @@ class ConfigError(VoiceStackError):
     """The configuration cannot be used. Raised at start-up only."""
 
     code = "config_invalid"
+
+
+class ModelError(VoiceStackError):
+    """A model's files could not be fetched, kept or checked. Raised by commands only, never in a call."""
+
+    code = "model_failed"
 
 
 class PeerProtocolError(VoiceStackError):
@@ -98,6 +106,12 @@ class StageUnavailable(StageError):
 
     code = "stage_unavailable"
     retryable = True
+
+
+class StageOverloaded(StageUnavailable):
+    """The replica is there but refuses more work for now: its queue is full. Nothing was begun."""
+
+    code = "stage_overloaded"
 
 
 class StageRejected(StageError):

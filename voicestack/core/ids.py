@@ -13,3 +13,16 @@ TurnId = NewType("TurnId", int)
 
 ItemId = NewType("ItemId", str)
 """One entry of the conversation, as peers see it on the wire."""
+
+OWN_SESSION = "own-"
+"""How the names of sessions begin that no user is in: they warm the engines, and are nobody's figures."""
+
+
+def own_session(purpose: str) -> SessionId:
+    """The name of a session of our own."""
+    return SessionId(OWN_SESSION + purpose)
+
+
+def is_own(session: SessionId) -> bool:
+    """Whether no user is in it."""
+    return session.startswith(OWN_SESSION)

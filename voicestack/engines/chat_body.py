@@ -13,6 +13,7 @@ arguments of a call are not. 256 tokens are about 900 characters of JSON."""
 WIRE_ROLES = {"system": "system", "user": "user", "agent": "assistant", "tool": "tool"}
 
 ToolDialect = Literal["native", "prompted"]
+ServerDialect = Literal["auto", "vllm", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ class LlmSettings:
         first_token_ms: From the request to the first text, waiting for the server included.
         token_gap_ms: Between two pieces of text.
         slots: KV slots of a llama-server; None for other servers.
+        dialect: Of other servers: `auto` asks the server who it is. See `vllm_dialect`.
         tools: How functions are called: `native` is the API's `tools`, `prompted` a prompt and a grammar
-            for models that never learned it (needs a server that takes llama.cpp's `grammar`).
+            for models that never learned it (llama.cpp and vLLM decode by a grammar).
     """
 
     temperature: float = 0.7
@@ -41,6 +43,7 @@ class LlmSettings:
     first_token_ms: int = 2500
     token_gap_ms: int = 2000
     slots: int | None = None
+    dialect: ServerDialect = "plain"
     tools: ToolDialect = "native"
 
 

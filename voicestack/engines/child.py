@@ -16,6 +16,7 @@ from pathlib import Path
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.errors import Stage, StageError, StageUnavailable
+from voicestack.engines.start_phases import Line, phases_s, tells
 
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
@@ -48,6 +49,9 @@ class Child:
             never will. It may talk to the process's pipes. Cancelled when the process dies.
         pipes: Give the process pipes as stdin and stdout; without, both are /dev/null.
         env: Environment; None for ours.
+
+    Attributes:
+        start_limit_s: A process that cannot be used by then is ended and started again.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Child:
         pipes: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
+        self.start_limit_s = START_LIMIT_S
         self.name = name
         self.stage: Stage = stage
         self.n_restarts = 0
@@ -71,6 +76,10 @@ class Child:
         self._env = env
         self._log = logging.getLogger(f"voicestack.child.{name}")
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._start_lines: list[Line] = []
+        self._spawned_ns = 0
+        self._start_s: float | None = None
+        self._on_ready: list[Callable[[], None]] = []
         self._on_exit: list[Callable[[str], None]] = []
         self._process: asyncio.subprocess.Process | None = None
         self._ready_ns: int | None = None
@@ -86,6 +95,14 @@ class Child:
     def pid(self) -> int | None:
         """The process's id while it lives."""
         return None if self._process is None else self._process.pid
+
+    def phases_s(self) -> dict[str, float]:
+        """What the phases of its last start took, as far as its stderr and our clock tell; in seconds."""
+        return phases_s(self._start_lines, self._start_s)
+
+    def on_ready(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, from the event loop, whenever the process has come up."""
+        self._on_ready.append(callback)
 
     def on_exit(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the reason, from the event loop, whenever the process died or was stopped."""
@@ -105,6 +122,11 @@ class Child:
             raise StageUnavailable(f"{self.name} is not running: {self._reason}", stage=self.stage)
         return self._process
 
+    def kill(self) -> None:
+        """End a process that does not do what it should; it is started again."""
+        if self._process is not None:
+            _send(self._process, signal.SIGKILL)
+
     async def run(self) -> None:
         """Keep the process running until cancelled; then end it (SIGTERM, a bounded wait, SIGKILL)."""
         n_failures = 0
@@ -122,6 +144,8 @@ class Child:
     async def _live(self) -> int:
         """One life of the process, from start to death. Returns for how many ns it was usable."""
         self._tail.clear()
+        self._start_lines, self._start_s = [], None
+        self._spawned_ns = self._clock.now_ns()
         try:
             process = await self._spawn()
         except OSError as error:
@@ -159,7 +183,7 @@ class Child:
 
     async def _wait_usable(self, process: asyncio.subprocess.Process) -> None:
         try:
-            async with asyncio.timeout(START_LIMIT_S):
+            async with asyncio.timeout(self.start_limit_s):
                 await self._probe(process)
         except (OSError, TimeoutError, EOFError, StageError) as error:
             self._tail.append(f"probe: {error or type(error).__name__}")
@@ -167,8 +191,11 @@ class Child:
             return
         if process.returncode is None:
             self._ready_ns = self._clock.now_ns()
+            self._start_s = (self._ready_ns - self._spawned_ns) / 1e9
             self._settled.set()
             self._log.info("%s is ready (pid %d)", self.name, process.pid)
+            for callback in self._on_ready:
+                callback()
 
     async def _follow(self, process: asyncio.subprocess.Process) -> None:
         """Pass stderr on to the log, line by line, and remember its end."""
@@ -188,6 +215,9 @@ class Child:
         if text:
             self._tail.append(text)
             self._log.debug("%s", text)
+            if self._start_s is None and (not self._start_lines or tells(text)):
+                at_s = (self._clock.now_ns() - self._spawned_ns) / 1e9
+                self._start_lines.append(Line(at_s, text))
 
     def _went_down(self, reason: str) -> int:
         """Say at once that it is gone. Returns for how many ns it was usable."""
@@ -230,3 +260,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     finally:
         _send(process, signal.SIGKILL)
         await process.wait()
+        # What it started itself outlives it: vLLM's engine would keep the GPU's memory.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)

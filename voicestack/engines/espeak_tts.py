@@ -95,12 +95,12 @@ class EspeakTts:
         return json.dumps(wish).encode()
 
 
-def pieces(text: str) -> list[str]:
-    """Cut into pieces of at most MAX_PIECE_CHARS, before white space where there is any."""
+def pieces(text: str, max_chars: int = MAX_PIECE_CHARS) -> list[str]:
+    """Cut into pieces of at most `max_chars`, before white space where there is any."""
     cut = []
-    while len(text) > MAX_PIECE_CHARS:
-        space = max(text.rfind(" ", 1, MAX_PIECE_CHARS), text.rfind("\n", 1, MAX_PIECE_CHARS))
-        end = space if space > 0 else MAX_PIECE_CHARS
+    while len(text) > max_chars:
+        space = max(text.rfind(" ", 1, max_chars), text.rfind("\n", 1, max_chars))
+        end = space if space > 0 else max_chars
         cut.append(text[:end])
         text = text[end:]
     return [*cut, text] if text else cut

@@ -14,16 +14,18 @@ import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
+Weights = NDArray[np.float32]
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT_BYTES = 32
-Q4_1, Q8_0 = 3, 8
+F32, F16, Q4_1, Q8_0 = 0, 1, 3, 8
 """Of `enum ggml_type`."""
 BLOCK = 32
 """Weights in a block, of both formats."""
@@ -32,6 +34,8 @@ Q8_0_BLOCK = np.dtype([("scale", "<f2"), ("levels", "i1", BLOCK)])
 STRING, ARRAY = 8, 9
 SIZE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Of the other types of metadata values."""
+FORMS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+"""The same types, as `struct` names them."""
 
 
 class NotGguf(ValueError):
@@ -92,6 +96,17 @@ class _Reader:
                     self.skip(inner)
         else:
             self.at += SIZE_BYTES[kind]
+
+    def value(self, kind: int) -> Any:
+        """The same as `skip`, and what was there."""
+        if kind == STRING:
+            return self.text().decode("utf-8", "replace")
+        if kind == ARRAY:
+            inner, count = self.number("I"), self.number("Q")
+            return [self.value(inner) for _ in range(count)]
+        (value,) = struct.unpack_from("<" + FORMS[kind], self._data, self.at)
+        self.at += SIZE_BYTES[kind]
+        return value
 
 
 def read_layout(data: memoryview) -> Layout:
@@ -169,14 +184,19 @@ def _old_bytes(data: Bytes, layout: Layout, n: int) -> Bytes:
 
 def to_q8_0(blocks: Bytes) -> Bytes:
     """Q4_1 blocks as Q8_0 blocks, as bytes. A block's scale is its largest magnitude over 127."""
-    old = blocks.view(Q4_1_BLOCK)
-    levels = np.concatenate([old["levels"] & 0x0F, old["levels"] >> 4], axis=1)
-    weights = levels * old["scale"].astype(np.float32)[:, None] + old["least"].astype(np.float32)[:, None]
+    weights = _from_q4_1(blocks)
     scale = np.abs(weights).max(axis=1) / 127
-    new = np.empty(len(old), Q8_0_BLOCK)
+    new = np.empty(len(weights), Q8_0_BLOCK)
     new["scale"] = scale
     new["levels"] = np.rint(weights / np.where(scale > 0, scale, 1)[:, None])
     return new.view(np.uint8)
+
+
+def _from_q4_1(blocks: Bytes) -> Weights:
+    """The weights of Q4_1 blocks, as bytes: float32 of shape (blocks, 32)."""
+    old = blocks.view(Q4_1_BLOCK)
+    levels = np.concatenate([old["levels"] & 0x0F, old["levels"] >> 4], axis=1)
+    return levels * old["scale"].astype(np.float32)[:, None] + old["least"].astype(np.float32)[:, None]
 
 
 def _table(layout: Layout, old: list[Bytes]) -> bytes:
@@ -195,3 +215,58 @@ def _table(layout: Layout, old: list[Bytes]) -> bytes:
 
 def _up(n: int, step: int) -> int:
     return -(-n // step) * step
+
+
+@dataclass(frozen=True, slots=True)
+class Gguf:
+    """An open file.
+
+    Attributes:
+        fields: The metadata, by key.
+        names: Shape of each tensor, the fastest dimension first, in the order of the file.
+        data: All of it.
+        layout: Where things are.
+    """
+
+    fields: dict[str, Any]
+    names: dict[str, tuple[int, ...]]
+    data: Bytes
+    layout: Layout
+
+
+def open_gguf(source: Path) -> Gguf:
+    """Read a file's metadata and table.
+
+    Raises:
+        NotGguf: it is something else, or broken.
+        OSError: it cannot be read.
+    """
+    data: Bytes = np.memmap(source, np.uint8, mode="r")
+    layout = read_layout(data.data)
+    reader = _Reader(data.data)
+    reader.at = len(MAGIC) + 4 + 8
+    n_fields = reader.number("Q")
+    fields = {reader.text().decode(): reader.value(reader.number("I")) for _ in range(n_fields)}
+    return Gguf(fields, {tensor.name.decode(): tensor.shape for tensor in layout.tensors}, data, layout)
+
+
+def weights_of(model: Gguf, name: str) -> Weights:
+    """A tensor as float32, its dimensions as numpy has them (the slowest first).
+
+    Raises:
+        NotGguf: it is in a format that is not known here.
+    """
+    (n,) = (n for n, known in enumerate(model.names) if known == name)
+    tensor, n_weights = model.layout.tensors[n], math.prod(model.names[name])
+    blob = _old_bytes(model.data, model.layout, n)
+    if tensor.kind == Q4_1:
+        weights = _from_q4_1(blob)
+    elif tensor.kind == Q8_0:
+        blocks = blob[: n_weights // BLOCK * Q8_0_BLOCK.itemsize].view(Q8_0_BLOCK)
+        weights = blocks["levels"] * blocks["scale"].astype(np.float32)[:, None]
+    elif tensor.kind in (F32, F16):
+        kind = np.dtype("<f4" if tensor.kind == F32 else "<f2")
+        weights = blob[: n_weights * kind.itemsize].view(kind).astype(np.float32)
+    else:
+        raise NotGguf(f"{name} is in format {tensor.kind}, which is not known")
+    return weights.reshape(model.names[name][::-1])

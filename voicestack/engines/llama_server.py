@@ -119,9 +119,13 @@ class LlamaServer:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def line(self) -> list[str]:
+        """The command line."""
+        return command(self._binary, self._model, self._socket, self._options)
+
     def _prepare(self) -> list[str]:
         self._socket.unlink(missing_ok=True)  # it outlives the process, which would refuse to start again
-        return command(self._binary, self._model, self._socket, self._options)
+        return self.line()
 
     async def _probe(self, _process: asyncio.subprocess.Process) -> None:
         await wait_healthy(self._socket)
@@ -130,7 +134,9 @@ class LlamaServer:
 def command(binary: str, model: str, socket: Path, options: LlamaOptions) -> list[str]:
     """The command line. Pure."""
     threads = str(options.threads or default_threads(os.cpu_count() or 1))
-    line = [binary, "--model", model, "--host", str(socket), "--offline", "--no-ui", "--verbosity", "1"]
+    line = [binary, "--model", model, "--host", str(socket), "--offline", "--no-ui"]
+    # Informative, for the phases of its start: seven lines a request, none with a word of it.
+    line += ["--verbosity", "3"]
     line += ["--parallel", str(options.slots), "--ctx-size", str(options.slots * options.context_tokens)]
     line += ["--threads", threads, "--threads-batch", threads]
     line += ["--batch-size", str(BATCH_TOKENS), "--ubatch-size", str(BATCH_TOKENS)]

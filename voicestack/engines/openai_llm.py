@@ -2,29 +2,31 @@
 
 Speaks `/v1/chat/completions` with any server. With `slots` given it speaks llama-server's dialect as well:
 the session's prompt stays in one KV slot, and requests are sent in order of importance (`precedence`).
+vLLM orders requests itself: it is told their importance (`vllm_dialect`).
 Functions are called in one of two ways: see `native_calls` and `prompted_calls`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from voicestack.aio.clock import Clock
-from voicestack.core.errors import StageTimeout, StageUnavailable
+from voicestack.core.errors import StageOverloaded, StageRejected, StageTimeout, StageUnavailable
 from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.chat_template import DEAF, passes_tools_on
-from voicestack.engines.child import Child
+from voicestack.engines.llm_figures import LlmFigures
 from voicestack.engines.native_calls import native_plan
 from voicestack.engines.precedence import Precedence, Rank, Work
 from voicestack.engines.prompted_calls import prompted_plan
 from voicestack.engines.seats import Seats
 from voicestack.engines.sse import ChatClient, PromptTooLong, usage_of
 from voicestack.engines.tool_calls import ToolCallInvalid
+from voicestack.engines.vllm_dialect import VllmDialect
 from voicestack.ports import LlmDelta, LlmRequest
 
 PRIME_LIMIT_S = 15.0
@@ -32,6 +34,23 @@ PRIME_LIMIT_S = 15.0
 RETRY_S = 0.02
 RETRY_TEMPERATURE = 0.5
 """Of the second try after an invalid call: a greedy model would say the same again."""
+
+
+class Backing(Protocol):
+    """What answers behind the URL, if it is ours: a `child.Child`, or a `warm_pair.WarmPair`."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be used now."""
+        ...
+
+    async def ready(self, within_ns: int) -> object:
+        """Wait until it can be used. Raises StageUnavailable: not within `within_ns`."""
+        ...
+
+    def on_exit(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the reason whenever what answered is gone: whatever comes next is cold."""
+        ...
 
 
 @dataclass(slots=True)
@@ -56,8 +75,12 @@ class OpenAiLlm:
         model: The name by which the server knows it.
         clock: Measures the wait for the first token.
         settings: See there.
-        child: The process behind the URL, if it is ours: while it starts again, replies wait for it.
+        child: What answers behind the URL, if it is ours: while it starts again, replies wait for it.
         api_key: Bearer token.
+
+    Attributes:
+        measures: What its requests take; `figures()` is a summary of it.
+        server_figures: What the server says of itself; nothing where nobody reads it.
     """
 
     def __init__(
@@ -67,7 +90,7 @@ class OpenAiLlm:
         *,
         clock: Clock,
         settings: LlmSettings,
-        child: Child | None = None,
+        child: Backing | None = None,
         api_key: str | None = None,
     ) -> None:
         self._model = model
@@ -75,15 +98,21 @@ class OpenAiLlm:
         self._settings = settings
         self._child = child
         self._client = ChatClient(url, api_key=api_key)
+        self.server_figures: Callable[[], dict[str, float]] = dict
+        self._vllm = VllmDialect(self._client)
         self._seats = Seats(settings.slots or 0)
         self._precedence = Precedence(settings.slots)
         self._primes: dict[SessionId, _Prime] = {}
+        self.measures = LlmFigures(clock)
+        if child is not None:
+            child.on_exit(lambda _reason: self.measures.started())
 
     async def reply(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
         """See `ports.Llm`. A conversation that does not fit is tried once more with half of it.
 
         Raises:
             StageTimeout: no first token, or no next one, in time.
+            StageOverloaded: the server refuses more work for now, at once.
             StageUnavailable: the server is gone, also in mid-answer.
             StageRejected: it will never serve this.
             PromptTooLong: not even the end of the conversation fits.
@@ -94,12 +123,16 @@ class OpenAiLlm:
         # llama-server computes prompts one after the other: the primes of others would be in the way.
         for session in list(self._primes) if self._settings.slots else [request.session]:
             self._stop_prime(session)
-        with self._precedence.work(Rank.DRAFT if request.draft else Rank.COMMITTED) as work:
+        rank = Rank.DRAFT if request.draft else Rank.COMMITTED
+        is_up = self._child is None or self._child.is_ready
+        with self.measures.reply(request, is_up=is_up) as watch, self._precedence.work(rank) as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
                 limit_s = self._settings.first_token_ms / 1e3
                 while (delta := await _next_within(limit_s, answer)) is not None:
+                    watch.got(delta)
                     limit_s = self._settings.token_gap_ms / 1e3
                     yield delta
+                    watch.asked()
 
     async def prime(self, request: LlmRequest) -> None:
         """See `ports.Llm`. A newer prime of the session ends an older one, and a reply ends both.
@@ -107,23 +140,24 @@ class OpenAiLlm:
         llama-server keeps the KV of whatever part of the prompt it had computed by then.
         """
         self._stop_prime(request.session)
-        if self._child is not None:
-            await self._child.ready(within_ns=0)
-        prime = _Prime(asyncio.timeout(PRIME_LIMIT_S))
-        self._primes[request.session] = prime
-        try:
-            async with prime.limit:
-                with self._precedence.work(Rank.PRIME) as work, self._seats.taken(request.session) as slot:
-                    await work.admitted.wait()
-                    async with aclosing(self._client.events(self._prime_body(request, slot))) as events:
-                        async for _ in events:
-                            pass
-        except TimeoutError:
-            if not prime.stopped:
-                raise StageTimeout(f"a prime took over {PRIME_LIMIT_S:.0f} s", stage="llm") from None
-        finally:
-            if self._primes.get(request.session) is prime:
-                del self._primes[request.session]
+        with self.measures.prime(request) as priming:
+            if self._child is not None:
+                await self._child.ready(within_ns=0)
+            prime = _Prime(asyncio.timeout(PRIME_LIMIT_S))
+            self._primes[request.session] = prime
+            try:
+                async with prime.limit:
+                    await self._prime(request)
+            except TimeoutError:
+                if not prime.stopped:
+                    raise StageTimeout(f"a prime took over {PRIME_LIMIT_S:.0f} s", stage="llm") from None
+                priming.was_stopped = True
+            except StageRejected as error:
+                if not self._vllm.learns_from(error):
+                    raise
+            finally:
+                if self._primes.get(request.session) is prime:
+                    del self._primes[request.session]
 
     def release(self, session: SessionId) -> None:
         """See `ports.Llm`."""
@@ -135,9 +169,20 @@ class OpenAiLlm:
         is_deaf = self._settings.tools == "native" and await passes_tools_on(self._client) is False
         return [DEAF] if is_deaf else []
 
+    def figures(self) -> dict[str, float]:
+        """See `ports.Measured`: of its requests, and what the server says of itself."""
+        return self.measures.figures() | {"full_total": self._client.n_full} | self.server_figures()
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
+
+    async def _prime(self, request: LlmRequest) -> None:
+        with self._precedence.work(Rank.PRIME) as work, self._seats.taken(request.session) as slot:
+            await work.admitted.wait()
+            async with aclosing(self._client.events(await self._prime_body(request, slot))) as events:
+                async for _ in events:
+                    pass
 
     async def _answer(self, request: LlmRequest, work: Work, due_ns: int) -> AsyncGenerator[LlmDelta, None]:
         """Ask. While our own server is down and no token has come, ask again until `due_ns`."""
@@ -150,7 +195,7 @@ class OpenAiLlm:
                     await self._child.ready(max(0, due_ns - self._clock.now_ns()))
                 try:
                     plan = self._plan(request)
-                    body = self._body(plan, request, slot) | again
+                    body = await self._worded(self._body(plan, request, slot) | again, work.rank)
                     async with aclosing(self._stream(body, plan.reader, work)) as deltas:
                         async for delta in deltas:
                             n_passed += 1
@@ -165,6 +210,11 @@ class OpenAiLlm:
                     if half == request.messages:
                         raise
                     request = replace(request, messages=half)
+                except StageOverloaded:
+                    raise  # to wait for room would be to wait in a second queue
+                except StageRejected as error:
+                    if not self._vllm.learns_from(error):
+                        raise
                 except StageUnavailable:
                     if self._child is None or not work.in_prompt:
                         raise
@@ -208,11 +258,21 @@ class OpenAiLlm:
     def _body(self, plan: Plan, request: LlmRequest, slot: int) -> dict[str, Any]:
         return body_of(plan, request, self._settings, model=self._model, slot=slot)
 
-    def _prime_body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
+    async def _worded(self, body: dict[str, Any], rank: Rank) -> dict[str, Any]:
+        """The body in the server's dialect. llama-server's is ours: see `body_of`."""
+        if self._settings.slots:
+            return body
+        if self._settings.dialect == "auto":
+            is_vllm = await self._client.owner() == "vllm"
+            self._settings = replace(self._settings, dialect="vllm" if is_vllm else "plain")
+        return await self._vllm.translated(body, rank) if self._settings.dialect == "vllm" else body
+
+    async def _prime_body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
         # llama-server computes a prompt for nothing but its KV with n_predict 0; others want a token.
         body = self._body(self._plan(request), request, slot)
         body.pop("grammar", None)
-        return body | ({"n_predict": 0} if self._settings.slots else {"max_tokens": 1})
+        body |= {"n_predict": 0} if self._settings.slots else {"max_tokens": 1}
+        return await self._worded(body, Rank.PRIME)
 
 
 async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -> LlmDelta | None:

@@ -16,8 +16,10 @@ class Rank(IntEnum):
     """Importance, the lowest number first."""
 
     COMMITTED = 0
-    DRAFT = 1
-    PRIME = 2
+    HEDGE = 1
+    """A second request for a reply that another replica is late with."""
+    DRAFT = 2
+    PRIME = 3
 
 
 class Work:

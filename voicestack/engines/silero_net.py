@@ -17,13 +17,13 @@ the bit whatever else is in the batch and wherever in it the stream is.
 """
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicestack.core.errors import ConfigError
+from voicestack.engines.protobuf import fields, messages
 
 Floats = NDArray[np.float32]
 
@@ -178,51 +178,12 @@ def read_floats(model: bytes) -> dict[str, Floats]:
         ValueError, IndexError: it is not an ONNX model.
     """
     out: dict[str, Floats] = {}
-    for graph in _messages(memoryview(model), 7):
-        for tensor in _messages(graph, 5):
-            fields = list(_fields(tensor))
-            found = dict(fields)
+    for graph in messages(memoryview(model), 7):
+        for tensor in messages(graph, 5):
+            parts = list(fields(tensor))
+            found = dict(parts)
             name, raw = found.get(8), found.get(9)
             if found.get(2) == 1 and isinstance(name, memoryview) and isinstance(raw, memoryview):
-                dims = [value for field, value in fields if field == 1 and isinstance(value, int)]
+                dims = [value for field, value in parts if field == 1 and isinstance(value, int)]
                 out[bytes(name).decode()] = np.frombuffer(raw, "<f4").reshape(dims)
     return out
-
-
-def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    for field, value in _fields(message):
-        if field == wanted and isinstance(value, memoryview):
-            yield value
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field number and value of everything in a protobuf message, in order."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        match key & 7:
-            case 0:
-                value, at = _varint(message, at)
-                yield key >> 3, value
-                continue
-            case 1:
-                size = 8
-            case 2:
-                size, at = _varint(message, at)
-            case 5:
-                size = 4
-            case kind:
-                raise ValueError(f"wire type {kind}")
-        yield key >> 3, message[at : at + size]
-        at += size
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, at

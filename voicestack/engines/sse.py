@@ -1,12 +1,16 @@
 """How does a streamed chat completion get here, and what do the server's failures mean?"""
 
+import asyncio
+import os
+import socket
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import orjson
 
-from voicestack.core.errors import StageError, StageRejected, StageUnavailable
+from voicestack.core.errors import StageError, StageOverloaded, StageRejected, StageUnavailable
 from voicestack.core.notes import Usage
 
 CONNECT_S = 2.0
@@ -14,6 +18,8 @@ CONNECT_S = 2.0
 RENDER_S = 2.0
 """A prompt is rendered in milliseconds, but the server may be busy with its model."""
 MAX_MESSAGE_CHARS = 300
+FULL = ("currently busy", "backlog limit")
+"""What vLLM says with 503 when its limits are reached (--max-num-queued-reqs, --max-num-queued-tokens)."""
 
 
 class PromptTooLong(StageError):
@@ -32,10 +38,14 @@ class ChatClient:
         url: `http(s)://host:port`, with the path of the API where it is not `/v1`; or `unix:/path` for a
             server on a Unix socket.
         api_key: Sent as a bearer token.
+
+    Attributes:
+        n_full: How often the server refused a request because it is full (503, 429).
     """
 
     def __init__(self, url: str, *, api_key: str | None = None) -> None:
         self.url = url
+        self.n_full = 0
         socket_path = url.removeprefix("unix:") if url.startswith("unix:") else None
         base = httpx.URL("http://localhost" if socket_path else url)
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
@@ -61,7 +71,8 @@ class ChatClient:
         Closing the generator closes the connection, which is how a server learns that nobody listens.
 
         Raises:
-            StageUnavailable: the server is gone, failing, or full.
+            StageOverloaded: the server is full.
+            StageUnavailable: it is gone or failing.
             StageRejected: it will never serve this (model, key).
             PromptTooLong: the messages do not fit.
         """
@@ -69,7 +80,9 @@ class ChatClient:
             response = await self._post(orjson.dumps(body))
             try:
                 if response.status_code != httpx.codes.OK:
-                    raise refusal(response.status_code, await response.aread())
+                    error = refusal(response.status_code, await response.aread())
+                    self.n_full += isinstance(error, StageOverloaded)
+                    raise error
                 rest = b""
                 async for data in response.aiter_raw():
                     *lines, rest = (rest + data).split(b"\n")
@@ -79,6 +92,9 @@ class ChatClient:
                         if line[5:].strip() == b"[DONE]":
                             return
                         yield _event(line[5:])
+            except (asyncio.CancelledError, GeneratorExit):
+                hang_up(response)
+                raise
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
@@ -100,18 +116,68 @@ class ChatClient:
 
         The endpoint is beside the API, not in it: `/apply-template` where the API is `/v1`.
         """
-        base = self._client.base_url
-        url = base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + "/apply-template")
         try:
-            answer = await self._client.post(url, json=body, timeout=RENDER_S)
+            answer = await self._client.post(self._beside("/apply-template"), json=body, timeout=RENDER_S)
             prompt = answer.json().get("prompt") if answer.is_success else None
         except (httpx.TransportError, ValueError, AttributeError):
             return None
         return prompt if isinstance(prompt, str) else None
 
+    async def tokens_of(self, text: str) -> list[int]:
+        """What vLLM's tokenizer makes of a text; empty where it does not say.
+
+        Raises:
+            StageUnavailable: the server is gone.
+        """
+        asked = {"prompt": text, "add_special_tokens": False}
+        try:
+            answer = await self._client.post(self._beside("/tokenize"), json=asked, timeout=RENDER_S)
+            tokens = answer.json().get("tokens") if answer.is_success else None
+        except httpx.TransportError as error:
+            raise StageUnavailable(f"lost {self.url}: {type(error).__name__}", stage="llm") from error
+        except (ValueError, AttributeError):
+            return []
+        return tokens if isinstance(tokens, list) else []
+
+    async def owner(self) -> str:
+        """Who serves the models, as the server says ("vllm", "llamacpp"); empty where it does not say.
+
+        Raises:
+            StageUnavailable: the server is gone.
+        """
+        try:
+            answer = await self._client.get("/models", timeout=RENDER_S)
+            models = answer.json().get("data") if answer.is_success else None
+        except httpx.TransportError as error:
+            raise StageUnavailable(f"lost {self.url}: {type(error).__name__}", stage="llm") from error
+        except (ValueError, AttributeError):
+            return ""
+        first = models[0] if isinstance(models, list) and models else None
+        return str(first.get("owned_by", "")) if isinstance(first, dict) else ""
+
+    def _beside(self, path: str) -> httpx.URL:
+        """An address beside the API, not in it."""
+        base = self._client.base_url
+        return base.copy_with(path=base.path.rstrip("/").removesuffix("/v1") + path)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+
+def hang_up(response: httpx.Response) -> None:
+    """Shut the connection down, at once: the server computes for us until it learns that nobody listens.
+
+    `aclose` awaits a lock before it closes anything. Who is cancelled a second time just then, by the session
+    and by the next reply, would leave the connection open.
+    """
+    stream = response.extensions.get("network_stream")
+    found = stream.get_extra_info("socket") if stream is not None else None
+    if found is None:
+        return
+    # A descriptor of our own: uvloop's socket cannot be shut down. OSError: it is closed already.
+    with suppress(OSError), socket.socket(fileno=os.dup(found.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
 
 
 def refusal(status: int, body: bytes) -> StageError:
@@ -126,7 +192,10 @@ def refusal(status: int, body: bytes) -> StageError:
         phrase in said for phrase in ("exceed_context_size", "context length", "context_length")
     ):
         return PromptTooLong(message, stage="llm")
-    if status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS) or status >= 500:
+    is_full = status == httpx.codes.SERVICE_UNAVAILABLE and any(phrase in said for phrase in FULL)
+    if is_full or status == httpx.codes.TOO_MANY_REQUESTS:
+        return StageOverloaded(message, stage="llm")
+    if status == httpx.codes.REQUEST_TIMEOUT or status >= 500:
         return StageUnavailable(message, stage="llm")
     return StageRejected(message, stage="llm")
 

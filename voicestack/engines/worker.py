@@ -7,7 +7,7 @@ is open on it at once; what a stream carries is between the engine and its worke
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,23 +27,24 @@ _PACKAGE_ROOT = str(Path(__file__).parents[2])
 class Stream:
     """One piece of work in a worker. Iterate over what comes back; `close` it in any case."""
 
-    def __init__(self, worker: "Worker", number: int) -> None:
-        self._worker = worker
+    def __init__(self, worker: "Worker", number: int, on_over: Callable[[], None] = lambda: None) -> None:
+        self.worker = worker
+        self.on_over = on_over
         self._items: Channel[bytes] = Channel(UNREAD_ITEMS, name=f"{worker.name}-stream")
         self._error: StageError | None = None
         self.number = number
 
     def send(self, payload: bytes) -> None:
         """Give the worker the next piece. Never waits; nothing happens when the stream is over."""
-        self._worker.tell(self, Kind.ITEM, payload)
+        self.worker.tell(self, Kind.ITEM, payload)
 
     def finish(self) -> None:
         """Tell the worker that this was the last piece."""
-        self._worker.tell(self, Kind.END)
+        self.worker.tell(self, Kind.END)
 
     def close(self) -> None:
         """Tell the worker to forget the stream, unless it is over."""
-        self._worker.tell(self, Kind.CANCEL)
+        self.worker.tell(self, Kind.CANCEL)
         self.end(None)
 
     def put(self, payload: bytes) -> None:
@@ -51,14 +52,14 @@ class Stream:
         try:
             self._items.put(payload)
         except Full as error:
-            self._worker.tell(self, Kind.CANCEL)
+            self.worker.tell(self, Kind.CANCEL)
             self.end(str(error))
 
     def end(self, reason: str | None) -> None:
         """Nothing more will come: the iteration ends, or fails with `reason`."""
-        self._worker.forget(self)
+        self.worker.forget(self)
         if reason is not None and self._error is None:
-            self._error = StageUnavailable(reason, stage=self._worker.stage)
+            self._error = StageUnavailable(reason, stage=self.worker.stage)
         self._items.close()
 
     def __aiter__(self) -> "Stream":
@@ -126,6 +127,10 @@ class Worker:
         """How often it had to be started again."""
         return self._child.n_restarts
 
+    def phases_s(self) -> dict[str, float]:
+        """See `Child.phases_s`."""
+        return self._child.phases_s()
+
     @property
     def n_streams(self) -> int:
         """Streams that are open now."""
@@ -149,8 +154,10 @@ class Worker:
                     await self._gone.wait()
         await self._child.ready(within_ns)
 
-    def open(self, payload: bytes) -> Stream:
+    def open(self, payload: bytes, on_over: Callable[[], None] = lambda: None) -> Stream:
         """Begin a stream; `payload` tells the worker what is wanted.
+
+        `on_over` is called once, when the worker is done with it: its answers may still wait to be read.
 
         Raises:
             StageUnavailable: the process is down.
@@ -158,7 +165,7 @@ class Worker:
         if not self.is_ready:
             raise StageUnavailable(f"{self.name} is down", stage=self.stage)
         self._n_streams_ever += 1
-        stream = Stream(self, self._n_streams_ever)
+        stream = Stream(self, self._n_streams_ever, on_over)
         self._streams[stream.number] = stream
         self.tell(stream, Kind.OPEN, payload)
         return stream
@@ -178,7 +185,8 @@ class Worker:
 
     def forget(self, stream: Stream) -> None:
         """The stream is over."""
-        self._streams.pop(stream.number, None)
+        if self._streams.pop(stream.number, None) is not None:
+            stream.on_over()
 
     async def _probe(self, process: asyncio.subprocess.Process) -> None:
         """Wait for READY, then go on reading until the process ends."""

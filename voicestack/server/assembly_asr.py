@@ -11,6 +11,11 @@ def asr_of(config: Config, clock: Clock) -> tuple[Asr, tuple[Supervised, ...]]:
     """The recogniser, and what must run for it. Raises ConfigError: its package or file is missing."""
     if config.asr.engine == "scripted":
         return ScriptedAsr(config.asr.texts), ()
+    if config.asr.engine == "whisper":
+        from voicestack.server.assembly_whisper import whisper_of
+
+        whisper = whisper_of(config, clock)
+        return whisper, (Supervised("whisper", whisper.run, lambda: whisper.workers),)
     from voicestack.engines.pocketsphinx_asr import PocketSphinxAsr
 
     asr = PocketSphinxAsr(

@@ -11,6 +11,10 @@ def tts_of(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
     """The voice, and what must run for it. Raises ConfigError: its package or file is missing."""
     if config.tts.engine == "scripted":
         return ScriptedTts(), ()
+    if config.tts.engine == "piper":
+        from voicestack.server.assembly_piper import piper_of
+
+        return piper_of(config, clock)
     from voicestack.engines.espeak_tts import EspeakTts
 
     tts = EspeakTts(clock=clock, voice=config.tts.voice, rate_wpm=config.tts.rate_wpm)

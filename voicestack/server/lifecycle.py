@@ -22,21 +22,22 @@ from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded
 from voicestack.core.marks import TurnMarks
+from voicestack.engines.heartbeat import Heartbeat
 from voicestack.server.app import Parts, make_app
-from voicestack.server.assembly import assemble, tuning_of
+from voicestack.server.assembly import Assembly, assemble, tuning_of
 from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.ice import IceServers
+from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_starts
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
 from voicestack.server.sessions import Sessions
 from voicestack.server.stages.routes import stage_routes
-from voicestack.server.supervised import Supervised
 from voicestack.server.web import WebServer
-from voicestack.telemetry.metrics import ChildReadings, Metrics
+from voicestack.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -70,14 +71,10 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     assembly = assemble(config, clock)
     metrics = Metrics(version=__version__, profile=config.profile)
     metrics.watch_refusals(lambda: guard.refusals)
-    readiness = Readiness(
-        assembly.engines,
-        assembly.supervised,
-        clock=clock,
-        settings=settings_of(config),
-        tuning=tuning_of(config),
-        budget_ms=config.budget.readiness_turn_ms,
-    )
+    heartbeat = heartbeat_of(config, assembly.engines.llm, clock)
+    readiness = _readiness(config, assembly, heartbeat, clock)
+    watch_engines(metrics, assembly.engines, heartbeat)
+    watch_starts(metrics, readiness, assembly.supervised)
 
     def admits() -> Overloaded | None:
         return _full(readiness, len(sessions), config.server.max_sessions)
@@ -97,8 +94,6 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         )
         metrics.watch_queues(sessions.queued_ms)
         calls = _calls(config, sessions, clock, metrics)
-        for part in assembly.supervised:
-            metrics.watch_child(part.name, _readings(part))
         stages = stage_routes(
             config,
             assembly.engines,
@@ -118,6 +113,8 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             on_ready(Running(server.port, turn, stop))
 
         scope.start(readiness.run(ready), name="readiness")
+        if heartbeat is not None:
+            scope.start(heartbeat.run(), name="heartbeat")
         scope.start(_look_after(keys, tls, sessions), name="keys")
         await server.serve()
     log.info("stopped")
@@ -129,6 +126,18 @@ def _calls(config: Config, sessions: Sessions, clock: Clock, metrics: Metrics) -
     calls = Calls(sessions, link_maker(config, ice, clock), on_sent=metrics.call_packet_sent)
     metrics.watch_calls(calls.figures.readings)
     return CallsApi(calls, ice)
+
+
+def _readiness(config: Config, assembly: Assembly, heartbeat: Heartbeat | None, clock: Clock) -> Readiness:
+    return Readiness(
+        assembly.engines,
+        assembly.supervised,
+        clock=clock,
+        settings=settings_of(config),
+        tuning=tuning_of(config),
+        budget_ms=config.budget.readiness_turn_ms,
+        warmth=warmth_of(config, heartbeat),
+    )
 
 
 def _full(readiness: Readiness, n_sessions: int, n_max: int) -> Overloaded | None:
@@ -176,7 +185,3 @@ def _stop_on_signals(server: uvicorn.Server) -> Callable[[], None]:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     return stop
-
-
-def _readings(part: Supervised) -> ChildReadings:
-    return ChildReadings(n_restarts=lambda: part.n_restarts, is_ready=lambda: part.is_ready)

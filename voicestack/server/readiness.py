@@ -15,11 +15,12 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import Pcm
 from voicestack.core.commands import CancelReply
 from voicestack.core.errors import VoiceStackError
-from voicestack.core.ids import SessionId
+from voicestack.core.ids import own_session
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import ReplyEnded, TurnMeasured, UserSaid
 from voicestack.core.settings import SessionSettings
 from voicestack.server.supervised import Supervised
+from voicestack.server.warm_up import NO_WARM_UP, Warmth, warm_up
 from voicestack.session.session import Session
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.transports.memory import MemoryPeer
@@ -46,11 +47,22 @@ class Examined(Protocol):
 
 
 class Readiness:
-    """Runs synthetic turns until one passes, and again whenever a supervised process was replaced.
+    """Warms the engines, then runs synthetic turns until one passes; all again when a process was replaced.
+
+    Args:
+        engines: What is to be ready.
+        supervised: What must run for them.
+        clock: Measures.
+        settings: Of the session in which the synthetic turn is asked: the default ones, so that the KV of the
+            default instructions is there afterwards.
+        tuning: Likewise.
+        budget_ms: What the synthetic turn may take.
+        warmth: How to warm the language model, and who doubts that it is warm.
 
     Attributes:
         reason: Why the server is not ready, None when it is.
         ever: Whether it has been ready before; from then on sessions are taken.
+        phases_s: What our own part of the last start took: `warm_up`, `first_turn`.
     """
 
     def __init__(
@@ -62,11 +74,15 @@ class Readiness:
         settings: SessionSettings,
         tuning: Tuning,
         budget_ms: float,
+        warmth: Warmth = NO_WARM_UP,
     ) -> None:
         self._engines, self._supervised, self._clock = engines, supervised, clock
         self._settings, self._tuning, self._budget_ms = settings, tuning, budget_ms
         self._reason: str | None = "starting"
+        self._warmth = warmth
         self._n_restarts = 0
+        self._is_warmed = False
+        self.phases_s: dict[str, float] = {}
         self.ever = False
         self.last_turn: TurnMarks | None = None
 
@@ -76,7 +92,7 @@ class Readiness:
         down = [part.name for part in self._supervised if not part.is_ready]
         if down:
             return f"not running: {', '.join(down)}"
-        return self._reason
+        return self._reason or self._warmth.doubt()
 
     async def run(self, on_ready: Callable[[TurnMarks], None]) -> None:
         """Watch for ever. `on_ready` is called with the turn that passed, every time."""
@@ -85,19 +101,28 @@ class Readiness:
             all_up = all(part.is_ready for part in self._supervised)
             if n_restarts != self._n_restarts:
                 self._n_restarts, self._reason = n_restarts, "a process was replaced; warming it"
+                self._is_warmed = False
             if all_up and self._reason is not None:
                 await self._try(on_ready)
             await asyncio.sleep(0.1 if self._reason is None or not all_up else AGAIN_AFTER_S)
 
     async def _try(self, on_ready: Callable[[TurnMarks], None]) -> None:
+        begun_ns = self._clock.now_ns()
         try:
+            if not self._is_warmed:
+                await warm_up(self._engines.llm, self._settings.instructions, self._warmth)
+                self.phases_s["warm_up"] = (self._clock.now_ns() - begun_ns) / 1e9
+                self._is_warmed = True
+            begun_ns = self._clock.now_ns()
             async with asyncio.timeout(TURN_LIMIT_S):
                 marks = await synthetic_turn(self._engines, self._clock, self._settings, self._tuning)
         except (VoiceStackError, TimeoutError) as error:
-            self._reason = f"the synthetic turn failed: {error or 'no answer'}"
+            step = "the synthetic turn" if self._is_warmed else "the warm-up"
+            self._reason = f"{step} failed: {error or 'no answer'}"
             log.warning("%s", self._reason)
             return
         self.last_turn = marks
+        self.phases_s["first_turn"] = (self._clock.now_ns() - begun_ns) / 1e9
         response_ms = marks.response_ms
         if response_ms is None or response_ms > self._budget_ms:
             self._reason = f"the synthetic turn took {response_ms} ms; the budget is {self._budget_ms} ms"
@@ -120,7 +145,7 @@ async def synthetic_turn(
     """
     peer, numbers = MemoryPeer(clock), itertools.count(1)
     session = Session(
-        SessionId("readiness"),
+        own_session("readiness"),
         peer,
         engines,
         settings=settings,

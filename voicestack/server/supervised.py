@@ -1,8 +1,8 @@
 """What the lifecycle keeps running, and readiness and metrics look at."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Process(Protocol):
@@ -16,6 +16,15 @@ class Process(Protocol):
     @property
     def n_restarts(self) -> int:
         """How often it had to be started again."""
+        ...
+
+
+@runtime_checkable
+class Phased(Protocol):
+    """A process that knows where the time of its last start went."""
+
+    def phases_s(self) -> Mapping[str, float]:
+        """Seconds by the name of the phase, as far as it has come."""
         ...
 
 

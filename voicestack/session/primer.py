@@ -1,10 +1,16 @@
-"""Keeping the LLM's KV cache one step behind the user: the prompt is read while it is being spoken."""
+"""Keeping the LLM's KV cache one step behind the user: the prompt is read while it is being spoken.
+
+Only the part of the words is read that is steady: of which the recogniser is sure, or on which its last two
+guesses agree. The words after it would be computed over and over.
+"""
 
 import asyncio
 import logging
 
 from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageError
+from voicestack.core.ids import UtteranceId
+from voicestack.core.sure import agreed
 from voicestack.ports import Llm, LlmRequest
 
 log = logging.getLogger(__name__)
@@ -18,6 +24,22 @@ class Primer:
         self._scope = scope
         self._task: asyncio.Task[None] | None = None
         self._next: LlmRequest | None = None
+        self._guess: tuple[UtteranceId | None, str] = (None, "")
+        self._steady = ""
+
+    def steady(self, utterance: UtteranceId, text: str, sure: str) -> str | None:
+        """Take another guess at the words of an utterance.
+
+        Returns:
+            The beginning of them that is worth to be read; None if it is the same as before.
+        """
+        known, earlier = self._guess
+        self._guess = (utterance, text)
+        if known != utterance:
+            self._steady = earlier = ""
+        steady = max(sure, agreed(earlier, text), key=len)
+        is_new, self._steady = steady != self._steady, steady
+        return steady if is_new else None
 
     def prime(self, request: LlmRequest) -> None:
         """Arrange for the prompt to be read. Never waits."""

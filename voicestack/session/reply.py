@@ -76,7 +76,7 @@ async def write_reply(line: Line, request: LlmRequest, outcome: Outcome) -> None
 
 async def speak_phrase(line: Line, turn: TurnId, phrase: str, voice: SpeechRequest, *, join: bool) -> None:
     """Say one phrase. `join` puts a space before it, as it follows another one."""
-    request = SpeechRequest(speakable(phrase), voice.voice, voice.speed)
+    request = SpeechRequest(speakable(phrase), voice.voice, voice.speed, follows=join)
     if not request.text:  # a code fence, say
         return
     async with aclosing(line.tts.speak(request)) as frames:

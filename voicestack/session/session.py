@@ -157,11 +157,13 @@ class Session:
         self.ledger.note(event)
         self._minutes.note(event, sample)
         self._feed(event)
+        if type(event) is events.SpeechStarted:
+            self.prime()
 
     def on_partial(self, utterance: UtteranceId, text: str, sure: str) -> None:
-        """Called by the ears: words that may still change; enough to warm the LLM with."""
+        """Called by the ears: words that may still change; the steady ones are read by the LLM already."""
         self._minutes.user_hearing(utterance, text, sure)
-        self.prime(text)
+        self.prime(self._primer.steady(utterance, text, sure))
 
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
         """Called by the ears: this utterance will have no words."""
@@ -342,7 +344,7 @@ class Session:
     def _stamp(self, turn: TurnId, mark: Mark) -> None:
         self.ledger.stamp(turn, mark, self._clock.now_ns())
 
-    def prime(self, unfinished: str = "") -> None:
-        """Let the LLM read what is known of its next prompt, unless it is busy with a reply."""
-        if self._tuning.prime and self._mouth.live is None:
+    def prime(self, unfinished: str | None = "") -> None:
+        """Let the LLM read what is known of its next prompt, unless it replies; None: nothing new."""
+        if unfinished is not None and self._tuning.prime and self._mouth.live is None:
             self._primer.prime(self._brief.prime(self._state.turn, self.settings, unfinished))

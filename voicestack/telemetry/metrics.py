@@ -4,11 +4,9 @@ Durations are seconds, as Prometheus wants them. No label ever holds a session, 
 of series is fixed by the program.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from platform import python_version
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -23,7 +21,10 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
+from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
+from voicestack.telemetry.engines import EngineReadings
+from voicestack.telemetry.llm import LlmReadings
 
 STAGE_EDGES_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3),
@@ -59,32 +60,6 @@ STAGE_REQUESTS = ("transcriptions", "speech")
 REQUEST_OUTCOMES = ("answered", "refused", "failed", "abandoned")
 
 
-class Buckets:
-    """What a histogram counts. One bisection and two additions; for one thread only.
-
-    Playout fills one 50 times a second for every session. A `prometheus_client.Histogram` takes a lock and
-    costs three times as much; only the exposition is left to the library.
-
-    Args:
-        edges: Upper edges, rising, in the unit of what is counted.
-    """
-
-    def __init__(self, edges: Sequence[float]) -> None:
-        self._edges = edges
-        self._counts = [0] * (len(edges) + 1)
-        self._sum = 0.0
-
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self._counts[bisect_left(self._edges, value)] += 1
-        self._sum += value
-
-    def export(self, family: HistogramMetricFamily, *labels: str) -> None:
-        """Add the histogram as it is now to what is exported."""
-        edges = [*map(repr, self._edges), "+Inf"]
-        family.add_metric(labels, list(zip(edges, accumulate(self._counts), strict=True)), self._sum)
-
-
 @dataclass(frozen=True, slots=True)
 class ChildReadings:
     """How to ask how a child process is."""
@@ -99,6 +74,10 @@ class Metrics:
     Args:
         version: Of voicestack.
         profile: Name of the configuration.
+
+    Attributes:
+        llm: What requests to the language model took.
+        engines: What the engines say of themselves, and how they started.
     """
 
     def __init__(self, *, version: str, profile: str) -> None:
@@ -117,6 +96,8 @@ class Metrics:
         self._requests = {endpoint: Buckets(REQUEST_EDGES_S) for endpoint in STAGE_REQUESTS}
         self._outcomes = Counter({(one, how): 0 for one in STAGE_REQUESTS for how in REQUEST_OUTCOMES})
         self._children: dict[str, ChildReadings] = {}
+        self.llm = LlmReadings()
+        self.engines = EngineReadings()
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
         self._calls: Callable[[], CallReadings] = CallReadings
@@ -206,6 +187,8 @@ class Metrics:
         yield GaugeMetricFamily("voicestack_sessions", "Sessions in progress", value=self._n_sessions)
         yield from self._queues()
         yield from call_metrics(self._calls())
+        yield from self.llm.export()
+        yield from self.engines.export()
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
 
     def _queues(self) -> Iterator[Metric]:

@@ -7,14 +7,15 @@ by the longest piece, however long the recording.
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from voicestack.aio.clock import Clock
 from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO, AudioFrame, Pcm
 from voicestack.core.errors import StageError
-from voicestack.ports import Asr, Certainty, Pause, Vad
+from voicestack.core.heard import HeardWord
+from voicestack.ports import Asr, Certainty, Pause, Transcript, Vad
 from voicestack.server.stages.admission import Pace
 from voicestack.server.stages.opinions import FRAME_SAMPLES, Opinions
 from voicestack.turn.endpointer import Ended, Endpointer, EndpointRules, Paused, Started
@@ -42,12 +43,15 @@ class Piece:
         text: The words.
         start_s, end_s: Seconds from the beginning of the recording.
         p_speech: Mean opinion of the VAD, 0..1.
+        words: Single words with their places, from a recogniser that has them; also from the beginning of the
+            recording.
     """
 
     text: str
     start_s: float
     end_s: float
     p_speech: float
+    words: tuple[HeardWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Recording:
         self._n_samples = 0
         self._taken_to = 0  # samples that belong to earlier pieces
         self._start = self._end = self._n_opinions = 0
+        self._first = 0  # the sample with which the recogniser begins
         self._p_sum = 0.0
 
     @property
@@ -101,10 +106,9 @@ class Recording:
             async with aclosing(self._frames()) as frames, aclosing(opinions.of(frames)) as judged:
                 while await self._speech_begins(judged):
                     async with aclosing(self._sounds(judged)) as sounds:
-                        text = await self._words(sounds)
-                    if text:
-                        p_speech = self._p_sum / max(1, self._n_opinions)
-                        yield Piece(text, self._start / EAR_RATE_HZ, self._end / EAR_RATE_HZ, p_speech)
+                        final = await self._final(sounds)
+                    if final.text.strip():
+                        yield self._piece(final)
         finally:
             opinions.close()
 
@@ -145,10 +149,11 @@ class Recording:
         self, judged: AsyncIterator[tuple[AudioFrame, float]]
     ) -> AsyncGenerator[AudioFrame | Pause, None]:
         """The frames of the piece that has begun, to its end."""
+        while self._recent and self._recent[0].end_sample <= self._start:
+            self._recent.popleft()
+        self._first = self._recent[0].start_sample if self._recent else self._start
         while self._recent:
-            frame = self._recent.popleft()
-            if frame.end_sample > self._start:
-                yield frame
+            yield self._recent.popleft()
         async for frame, p_speech in judged:
             self._p_sum += p_speech
             self._n_opinions += 1
@@ -166,16 +171,23 @@ class Recording:
                 return
         self._end = min(self._end, self._n_samples)
 
-    async def _words(self, sounds: AsyncGenerator[AudioFrame | Pause, None]) -> str:
+    def _piece(self, final: Transcript) -> Piece:
+        first_s = self._first / EAR_RATE_HZ
+        words = [replace(w, start_s=w.start_s + first_s, end_s=w.end_s + first_s) for w in final.words]
+        p_speech = self._p_sum / max(1, self._n_opinions)
+        start_s, end_s = self._start / EAR_RATE_HZ, self._end / EAR_RATE_HZ
+        return Piece(final.text.strip(), start_s, end_s, p_speech, tuple(words))
+
+    async def _final(self, sounds: AsyncGenerator[AudioFrame | Pause, None]) -> Transcript:
         """What the recogniser makes of the piece.
 
         Only final words count: those before may change, and what was sent cannot be taken back.
         """
-        text: str | None = None
+        final: Transcript | None = None
         async with aclosing(self._listener.asr.transcribe(sounds)) as transcripts:
             async for transcript in transcripts:
                 if transcript.certainty is Certainty.FINAL:
-                    text = transcript.text
-        if text is None:
+                    final = transcript
+        if final is None:
             raise StageError("the recogniser ended without final words", stage="asr")
-        return text.strip()
+        return final

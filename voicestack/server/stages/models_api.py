@@ -19,7 +19,9 @@ DEFAULT_LLM = "SmolLM2-135M-Instruct"
 
 _OWNERS = {
     "pocketsphinx": "cmusphinx",
+    "whisper": "openai",
     "espeak": "espeak-ng",
+    "piper": "rhasspy",
     "scripted": "voicestack",
     DEFAULT_LLM: "huggingfacetb",
 }
@@ -28,6 +30,8 @@ _LANGUAGES = {"pocketsphinx": ("en",)}
 
 def languages_of(config: Config) -> tuple[str, ...]:
     """What the recogniser knows, as ISO 639-1; empty if that is not known."""
+    if config.asr.engine == "whisper" and PurePath(config.whisper.model).name.endswith(".en"):
+        return ("en",)
     return _LANGUAGES.get(config.asr.engine, ())
 
 
@@ -44,9 +48,9 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
         "tts": config.tts.engine,
     }
     names = {
-        "asr": str(getattr(config.asr, "model", "")) or config.asr.engine,
+        "asr": _asr_name(config),
         "llm": _llm_name(config),
-        "tts": str(getattr(config.tts, "model", "")) or config.tts.engine,
+        "tts": _voice_name(config.piper.voice) if config.tts.engine == "piper" else config.tts.engine,
     }
     models = []
     for stage, engine in engines.items():
@@ -56,7 +60,23 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
         models.append(
             Model(id=f"{name}-{stage}" if is_shared else name, created=since_s, owned_by=owner, stage=stage)
         )
+    if config.tts.engine == "piper":
+        more = dict.fromkeys(_voice_name(voice) for voice in config.piper.voices)
+        models += [
+            Model(id=name, created=since_s, owned_by=_OWNERS["piper"], stage="tts")
+            for name in more
+            if name != names["tts"]
+        ]
     return tuple(models)
+
+
+def _asr_name(config: Config) -> str:
+    return PurePath(config.whisper.model).name if config.asr.engine == "whisper" else config.asr.engine
+
+
+def _voice_name(voice: str) -> str:
+    """What a client calls a voice of Piper: the file's name, without its ending."""
+    return PurePath(voice).name.removesuffix(".onnx")
 
 
 def _llm_name(config: Config) -> str:

@@ -44,6 +44,7 @@ def stage_routes(
         languages_of(config),
         max_upload_bytes=limits.max_upload_bytes,
         max_audio_s=limits.max_audio_s,
+        has_words=config.asr.engine == "whisper",
     )
     speech = SpeechApi(engines.tts, pace, limits.max_input_chars)
     models = ModelsApi(models_of(config, unix_s()))

@@ -104,7 +104,7 @@ class SpeechApi:
         resampler = Resampler(self.tts.rate_hz, SPEECH_RATE_HZ)
         n_samples = 0
         for phrase in phrases:
-            request = SpeechRequest(phrase, wish.voice, wish.speed)
+            request = SpeechRequest(phrase, wish.voice, wish.speed, follows=n_samples > 0)
             async with aclosing(self.tts.speak(request)) as frames:
                 async for frame in frames:
                     if len(frame.pcm):

@@ -23,12 +23,14 @@ class TranscriptionApi:
         languages: What the recogniser knows, as ISO 639-1; empty if it does not say.
         max_upload_bytes: Largest file.
         max_audio_s: Longest sound.
+        has_words: Whether the recogniser tells where single words are.
     """
 
     listener: Listener
     languages: Sequence[str]
     max_upload_bytes: int
     max_audio_s: int
+    has_words: bool = False
 
     async def answer(self, request: Request, reply: Reply) -> None:
         """Answer one request.
@@ -66,14 +68,15 @@ class TranscriptionApi:
             said = [piece async for piece in pieces]
         kind = upload.wish.response_format
         language = upload.wish.language or next(iter(self.languages), "")
-        body = written(kind, said, recording.duration_s, language)
+        with_words = "word" in upload.wish.timestamp_granularities
+        body = written(kind, said, recording.duration_s, language, with_words=with_words)
         await reply.whole(body.encode(), MEDIA_TYPES[kind])
 
     def _check(self, wish: TranscriptionWish) -> None:
         if wish.stream and wish.response_format not in ("json", "text"):
             message = f"'{wish.response_format}' needs the whole transcript; leave 'stream' out."
             raise PeerProtocolError(message, code="unsupported_value", param="response_format")
-        if "word" in wish.timestamp_granularities:
+        if "word" in wish.timestamp_granularities and not self.has_words:
             message = "The recogniser does not tell where single words are; 'segment' is there."
             raise PeerProtocolError(message, code="unsupported_value", param="timestamp_granularities")
         known = {language.lower() for language in self.languages}

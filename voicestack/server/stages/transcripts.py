@@ -9,6 +9,7 @@ from voicestack.server.stages.wire import (
     TranscriptFormat,
     Transcription,
     TranscriptionSegment,
+    TranscriptionWord,
     VerboseTranscription,
 )
 
@@ -21,8 +22,15 @@ MEDIA_TYPES: dict[TranscriptFormat, str] = {
 }
 
 
-def written(kind: TranscriptFormat, pieces: Sequence[Piece], duration_s: float, language: str) -> str:
-    """The whole transcript in that format."""
+def written(
+    kind: TranscriptFormat,
+    pieces: Sequence[Piece],
+    duration_s: float,
+    language: str,
+    *,
+    with_words: bool = False,
+) -> str:
+    """The whole transcript in that format; `with_words`, where it has a place for them, with single words."""
     text = " ".join(piece.text for piece in pieces)
     usage = DurationUsage(seconds=round(duration_s, 3))
     match kind:
@@ -30,9 +38,12 @@ def written(kind: TranscriptFormat, pieces: Sequence[Piece], duration_s: float, 
             return Transcription(text=text, usage=usage).model_dump_json()
         case "verbose_json":
             segments = tuple(_segment(n, piece) for n, piece in enumerate(pieces))
-            return VerboseTranscription(
+            verbose = VerboseTranscription(
                 language=language, duration_s=usage.seconds, text=text, segments=segments, usage=usage
-            ).model_dump_json(by_alias=True)
+            )
+            if with_words:
+                verbose = verbose.model_copy(update={"words": _words(pieces)})
+            return verbose.model_dump_json(by_alias=True, exclude_none=True)
         case "text":
             return f"{text}\n"
         case "srt":
@@ -55,6 +66,14 @@ def timestamp(at_s: float, point: str) -> str:
 def _cue(piece: Piece, point: str) -> str:
     text = piece.text.replace("-->", "->")  # the one thing that a cue must not hold
     return f"{timestamp(piece.start_s, point)} --> {timestamp(piece.end_s, point)}\n{text}"
+
+
+def _words(pieces: Sequence[Piece]) -> tuple[TranscriptionWord, ...]:
+    words = [word for piece in pieces for word in piece.words]
+    return tuple(
+        TranscriptionWord(word=word.text.strip(), start=round(word.start_s, 3), end=round(word.end_s, 3))
+        for word in words
+    )
 
 
 def _segment(n: int, piece: Piece) -> TranscriptionSegment:

@@ -64,7 +64,8 @@ class TranscriptionWish(BaseModel):
     stream: bool = False
     """Server-sent events, one delta per utterance as soon as its words are final. With `json` or `text`."""
     timestamp_granularities: tuple[Granularity, ...] = ()
-    """Only `segment`; the recognisers do not tell where single words are."""
+    """`segment` is always there. `word` with `verbose_json`, and a recogniser that tells where single words
+    are."""
 
 
 class DurationUsage(BaseModel):
@@ -104,6 +105,15 @@ class TranscriptionSegment(BaseModel):
     """1 less the mean of the voice activity detector's opinions."""
 
 
+class TranscriptionWord(BaseModel):
+    """One word, and when it was said."""
+
+    word: str
+    start: float
+    """Seconds from the beginning of the file."""
+    end: float
+
+
 class VerboseTranscription(BaseModel):
     """What was said, and when."""
 
@@ -112,6 +122,8 @@ class VerboseTranscription(BaseModel):
     duration_s: float = Field(serialization_alias="duration")
     text: str
     segments: tuple[TranscriptionSegment, ...]
+    words: tuple[TranscriptionWord, ...] | None = None
+    """Only when they were asked for."""
     usage: DurationUsage
 
 

@@ -1,0 +1,138 @@
+"""A server whose language model cools off, and says so: the heartbeat, readiness and the figures together."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+import websockets
+
+from tests.support.server import SCRIPTED, with_server
+from tests.support.sleepy_vllm import FakeVllm
+from voicestack.aio.clock import SystemClock
+from voicestack.cli.bench_server import http_get
+from voicestack.config.load import load
+from voicestack.config.schema import Config
+from voicestack.server.assembly import Connected
+from voicestack.server.assembly_llm import llm_of
+from voicestack.server.keep_warm import HEARTBEAT_S, heartbeat_of, warmth_of
+
+
+@contextmanager
+def model() -> Iterator[tuple[FakeVllm, str]]:
+    """On a loop and a thread of its own: the server under test counts the tasks of its loop."""
+    fake, url, stop = FakeVllm(), Future[str](), asyncio.Event()
+
+    async def serve() -> None:
+        server = await fake.serve_tcp()
+        url.set_result(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        await stop.wait()
+        server.close()
+
+    with asyncio.Runner() as runner, ThreadPoolExecutor(1) as thread:
+        served = thread.submit(runner.run, serve())
+        try:
+            yield fake, url.result(timeout=10)
+        finally:
+            runner.get_loop().call_soon_threadsafe(stop.set)
+            served.result(timeout=10)
+
+
+async def until_ready(port: int, wanted: int) -> str:
+    async with asyncio.timeout(20):
+        while True:
+            status, body = await http_get(port, "/readyz")
+            if status == wanted:
+                return body
+            await asyncio.sleep(0.02)
+
+
+async def figure(port: int, name: str) -> float:
+    _, page = await http_get(port, "/metrics")
+    return next(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(name + " "))
+
+
+async def type_a_question(port: int) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/v1/realtime?model=voicestack") as ws:
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello!"}]}
+        await ws.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        await ws.send(json.dumps({"type": "response.create"}))
+        async for message in ws:
+            if json.loads(message)["type"] == "response.done":
+                return
+
+
+def serve_with(url: str, *sets: str) -> list[str]:
+    return [*SCRIPTED, "llm.engine=openai", f"llm.url={url}", "llm.model=m", *sets]
+
+
+async def cool_off_and_warm_up_again(fake: FakeVllm, port: int) -> None:
+    # Warmed with conversations of three lengths, then with the default instructions.
+    lengths = [len(body["messages"]) for body in fake.seen[:9]]
+    assert lengths[0] < lengths[3] < lengths[6]
+    assert all(body["messages"][0]["content"].startswith("You are a friendly") for body in fake.seen)
+    fake.ways.first_ms = 300.0
+    body = await until_ready(port, 503)
+    assert "heartbeat took" in json.loads(body)["reason"]
+    assert "the budget is 150 ms" in json.loads(body)["reason"]
+    fake.ways.first_ms = 0.0
+    await until_ready(port, 200)
+    assert (
+        await figure(port, 'voicestack_engine_counts_total{engine="llm_heartbeat",figure="heartbeats_slow"}')
+        >= 1
+    )
+    fake.ways.full = 1
+    await until_ready(port, 503)
+    fake.ways.full = 0
+    await until_ready(port, 200)
+    assert await figure(port, 'voicestack_engine_counts_total{engine="llm",figure="full"}') >= 1
+    assert await figure(port, 'voicestack_start_phase_seconds{phase="warm_up",process="server"}') > 0
+    assert await figure(port, 'voicestack_start_phase_seconds{phase="first_turn",process="server"}') > 0
+    # None of all that was a user's.
+    answered = 'voicestack_llm_replies_total{kind="committed",outcome="answered"}'
+    assert await figure(port, answered) == 0
+    await type_a_question(port)
+    assert await figure(port, answered) == 1
+    assert await figure(port, 'voicestack_llm_first_token_seconds_count{warmth="warm"}') == 1
+
+
+def test_a_model_that_cools_off_is_noticed_and_forgiven() -> None:
+    with model() as (fake, url):
+        sets = serve_with(url, "llm.heartbeat_s=0.1", "llm.heartbeat_budget_ms=150")
+        with_server(partial(cool_off_and_warm_up_again, fake), sets=sets)
+
+
+def config(*sets: str) -> Config:
+    return load("embedded", env={}, sets=sets).config
+
+
+HOSTED = ("llm.engine=openai", "llm.url=http://127.0.0.1:1/v1", "llm.model=m")
+
+
+def beats(*sets: str) -> bool:
+    async def main() -> bool:
+        clock = SystemClock()
+        llm, _ = llm_of(config(*sets), clock)
+        found = heartbeat_of(config(*sets), llm, clock)
+        if isinstance(llm, Connected):
+            await llm.close()
+        return found is not None
+
+    return asyncio.run(main())
+
+
+def test_who_beats_without_being_told_to() -> None:
+    """llama.cpp does not get slower by idling, and a hosted model costs money."""
+    assert not beats()
+    assert not beats(*HOSTED)
+    assert beats(*HOSTED, "llm.heartbeat_s=5")
+    assert not beats(*HOSTED, "llm.heartbeat_s=0")
+    assert HEARTBEAT_S == {"vllm": 5.0}
+
+
+def test_the_embedded_model_is_only_primed_in_each_slot() -> None:
+    warmth = warmth_of(config("llm.slots=3"), None)
+    assert (tuple(warmth.history_tokens), warmth.n_places) == ((), 3)
+    assert warmth.doubt() is None

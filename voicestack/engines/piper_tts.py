@@ -1,0 +1,207 @@
+"""How does the agent speak with Piper? In a small pool of worker processes, a phrase in each at a time."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import closing
+
+import numpy as np
+
+from voicestack.aio.clock import Clock
+from voicestack.aio.scope import Scope
+from voicestack.core.audio import NO_AUDIO, SpokenFrame
+from voicestack.core.errors import StageTimeout, StageUnavailable
+from voicestack.engines.dealing import Due, due, next_of
+from voicestack.engines.espeak_tts import pieces, sayable
+from voicestack.engines.piper_files import Choice, VoiceFile, choose
+from voicestack.engines.piper_wish import N_CHARS, Manner, Settings, Wish
+from voicestack.engines.worker import Stream, Worker
+from voicestack.ports import SpeechRequest
+
+MAX_PIECE_CHARS = 320
+"""About 20 s of speech. No phrase of a reply is as long; other texts are cut, so that others get a turn."""
+RESTART_NS = 5_000_000_000
+"""A worker that died is back when its voices are loaded: a second or two."""
+HUNG_S = 15.0
+"""A worker that says nothing for so long is ended. A piece is 20 s of speech at most, which a machine that
+can hold a conversation makes in less."""
+MAX_WAIT_S = 10.0
+"""A phrase that waited longer for a worker comes too late for any reply."""
+MAX_WAITING = 256
+"""Phrases that may wait: four for each of 64 sessions."""
+
+
+FIRST_VOICE = Choice(0)
+PLAIN = Manner()
+
+
+class _Waiter:
+    """A phrase that waits for a worker."""
+
+    def __init__(self, when: Due) -> None:
+        self.due_ns, self.follows = when.due_ns, when.follows
+        self.worker: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+
+
+class PiperTts:
+    """Satisfies `ports.Tts`. Run `run` in a task of its own, for as long as phrases are wanted.
+
+    Args:
+        clock: For the supervision of the workers, and for fairness.
+        voices: At least one; every worker loads all of them.
+        default: What the voice "default", and every name that means none of them, means.
+        n_workers: Phrases that are made at the same time. Of two or more, one is left to first clauses.
+        manner: How the voices speak.
+        lexicon: Path of a lexicon file, see `spoken.lexicon`; empty for none.
+
+    Attributes:
+        workers: The processes, for metrics.
+    """
+
+    def __init__(
+        self,
+        voices: Sequence[VoiceFile],
+        *,
+        clock: Clock,
+        default: Choice = FIRST_VOICE,
+        n_workers: int = 2,
+        manner: Manner = PLAIN,
+        lexicon: str = "",
+    ) -> None:
+        self._clock = clock
+        self._voices, self._default = voices, default
+        self._rate_hz = voices[default.voice].rate_hz
+        settings = Settings(voices, self._rate_hz, manner, lexicon).text()
+        self.workers = [_hired(n, settings, clock) for n in range(n_workers)]
+        self._idle = list(self.workers)
+        self._waiting: list[_Waiter] = []
+        self._n_phrases = 0
+
+    @property
+    def rate_hz(self) -> int:
+        """The default voice's rate; what others speak is converted to it."""
+        return self._rate_hz
+
+    def figures(self) -> Mapping[str, float]:
+        """For metrics: phrases so far, those that wait now, and workers that are idle."""
+        return {
+            "piper_phrases": self._n_phrases,
+            "piper_waiting": len(self._waiting),
+            "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
+        }
+
+    async def run(self) -> None:
+        """Keep the workers running until cancelled."""
+        async with Scope() as scope:
+            for worker in self.workers:
+                scope.start(worker.run(), name=worker.name)
+            await asyncio.get_running_loop().create_future()
+
+    async def ready(self, within_ns: int) -> None:
+        """Wait until a phrase would be said at once.
+
+        Raises:
+            StageUnavailable: that takes longer than `within_ns`, or will never be.
+        """
+        await self.workers[0].ready(within_ns)
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpokenFrame, None]:
+        """See `ports.Tts`. Frames of 20 ms, the last one of a sentence shorter.
+
+        Raises:
+            StageUnavailable: the worker died, could not say it, or was not free soon enough.
+            StageTimeout: it hung.
+        """
+        choice = choose(self._voices, request.voice, self._default)
+        follows = request.follows
+        for piece in pieces(request.text, MAX_PIECE_CHARS):
+            if not any(map(str.isalnum, piece)):
+                yield SpokenFrame(NO_AUDIO, piece)
+                continue
+            wish = Wish(sayable(piece), choice.voice, choice.speaker, request.speed)
+            with closing(await self._begin(wish, follows=follows)) as stream:
+                n_said = 0
+                while (answer := await _next(stream)) is not None:
+                    (n_chars,) = N_CHARS.unpack_from(answer)
+                    pcm = np.frombuffer(answer, dtype="<i2", offset=N_CHARS.size)
+                    yield SpokenFrame(pcm, piece[n_said:n_chars])
+                    n_said = n_chars
+            follows = True
+
+    async def _begin(self, wish: Wish, *, follows: bool) -> Stream:
+        """Give the phrase to a worker, which is free again when it has made it, whoever still listens.
+
+        Raises:
+            StageUnavailable: as `_take`.
+        """
+        worker = await self._take(follows=follows)
+        try:
+            await worker.ready(RESTART_NS)
+            stream = worker.open(wish.payload(), lambda: self._give_back(worker))
+        except BaseException:
+            self._give_back(worker)
+            raise
+        self._n_phrases += 1
+        return stream
+
+    async def _take(self, *, follows: bool) -> Worker:
+        """A worker for this phrase alone.
+
+        Raises:
+            StageUnavailable: there is none, and none will be free soon enough.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise StageUnavailable(f"{MAX_WAITING} phrases wait for Piper", stage="tts")
+        waiter = _Waiter(due(self._clock.now_ns(), follows=follows))
+        self._waiting.append(waiter)
+        self._deal()
+        try:
+            async with asyncio.timeout(MAX_WAIT_S):
+                worker = await waiter.worker
+        except TimeoutError:
+            self._forget(waiter)
+            raise StageUnavailable(f"no Piper was free for {MAX_WAIT_S:.0f} s", stage="tts") from None
+        except BaseException:
+            self._forget(waiter)
+            raise
+        return worker
+
+    def _forget(self, waiter: _Waiter) -> None:
+        """The phrase is not wanted any more, or not in time."""
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+        elif waiter.worker.done() and not waiter.worker.cancelled():  # it got one in the same instant
+            self._give_back(waiter.worker.result())
+
+    def _give_back(self, worker: Worker) -> None:
+        self._idle.insert(0, worker)  # the last one used has the warmest caches
+        self._deal()
+
+    def _deal(self) -> None:
+        """Let those begin whose turn it is. Workers that are down are left alone while others are up."""
+        while True:
+            usable = [worker for worker in self._idle if worker.is_ready]
+            n_up = sum(worker.is_ready for worker in self.workers)
+            if n_up == 0:  # whoever is dealt one waits until it is back
+                usable, n_up = self._idle, len(self.workers)
+            n = next_of(self._waiting, len(usable), n_up)
+            if n is None:
+                return
+            waiter = self._waiting.pop(n)
+            if not waiter.worker.done():  # else it was cancelled in this instant
+                worker = usable[0]
+                self._idle.remove(worker)
+                waiter.worker.set_result(worker)
+
+
+async def _next(stream: Stream) -> bytes | None:
+    try:
+        async with asyncio.timeout(HUNG_S):
+            return await anext(stream, None)
+    except TimeoutError:
+        stream.worker.kill()
+        raise StageTimeout("Piper does not answer", stage="tts") from None
+
+
+def _hired(n: int, settings: str, clock: Clock) -> Worker:
+    module = "voicestack.engines.piper_worker"
+    return Worker(module, name=f"piper-{n}", stage="tts", clock=clock, arguments=(settings,))

@@ -1,0 +1,66 @@
+"""What does vLLM understand that the API does not have? A request of ours, in its own words.
+
+Priorities (with `--scheduling-policy priority` the lowest number is served first), grammars, arguments that
+are decoded by their schema, a bias on words.
+"""
+
+from typing import Any
+
+from voicestack.core.errors import StageRejected
+from voicestack.engines.precedence import Rank
+from voicestack.engines.sse import ChatClient
+
+
+class VllmDialect:
+    """Translates requests for one server.
+
+    Args:
+        client: Asked for the numbers of tokens.
+    """
+
+    def __init__(self, client: ChatClient) -> None:
+        self._client = client
+        self._tokens: dict[str, list[int]] = {}
+        self._has_priorities = True
+
+    async def translated(self, body: dict[str, Any], rank: Rank) -> dict[str, Any]:
+        """The body of a request, as vLLM takes it.
+
+        Raises:
+            StageUnavailable: the server is gone.
+        """
+        tokens = {word: await self._tokens_of(word) for word, _ in body.get("logit_bias") or ()}
+        return in_vllm_words(body, rank if self._has_priorities else Rank.COMMITTED, tokens)
+
+    def learns_from(self, error: StageRejected) -> bool:
+        """Whether the same request may now be sent again: a server without priorities refuses any but 0."""
+        if not self._has_priorities or "priority" not in str(error).lower():
+            return False
+        self._has_priorities = False
+        return True
+
+    async def _tokens_of(self, word: str) -> list[int]:
+        if word not in self._tokens:
+            self._tokens[word] = await self._client.tokens_of(word)
+        return self._tokens[word]
+
+
+def in_vllm_words(body: dict[str, Any], rank: Rank, tokens: dict[str, list[int]]) -> dict[str, Any]:
+    """The body of a request, as vLLM takes it. Pure.
+
+    Args:
+        body: As for llama-server: `grammar` in GBNF, `logit_bias` as pairs of a word and a bias.
+        rank: Sent as `priority`; 0 is not sent, it is what everybody has.
+        tokens: What each word of the bias consists of.
+    """
+    said = dict(body)
+    if rank:
+        said["priority"] = int(rank)
+    if grammar := said.pop("grammar", None):
+        said["structured_outputs"] = {"grammar": grammar}
+    if bias := said.pop("logit_bias", None):
+        said["logit_bias"] = {str(token): by for word, by in bias for token in tokens[word]}
+    if offered := said.get("tools"):
+        # Arguments are then decoded by their schema (vLLM 0.31 and newer; older ones ignore it).
+        said["tools"] = [tool | {"function": tool["function"] | {"strict": True}} for tool in offered]
+    return said

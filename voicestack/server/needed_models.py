@@ -1,0 +1,33 @@
+"""Which models does a configuration need, and which of them are not there?"""
+
+from voicestack.config.schema import Config
+from voicestack.core.catalogue import NAME
+from voicestack.core.errors import ConfigError
+from voicestack.engines.model_store import find_model, models_folder
+
+
+def needed_models(config: Config) -> list[tuple[str, str]]:
+    """The key that names each model, and its name or path. None for engines that bring their own."""
+    of_asr = {"whisper": ("whisper.model", config.whisper.model)}
+    of_llm = {"vllm": ("vllm.model", config.vllm.model), "llama_server": ("llm.model", config.llm.model)}
+    of_tts = {"piper": ("piper.voice", config.piper.voice)}
+    needed = of_asr.get(config.asr.engine), of_llm.get(config.llm.engine), of_tts.get(config.tts.engine)
+    return [one for one in needed if one is not None and one[1]]
+
+
+def require_models(config: Config) -> None:
+    """See that they are there. Raises ConfigError: which are not, and the command that fetches them."""
+    folder = models_folder(config.models.folder)
+    missing, problems = [], []
+    for key, name in needed_models(config):
+        try:
+            find_model(name, folder)
+        except ConfigError as error:
+            missing.append((key, name))
+            problems.append(f"{key}: {error}")
+    if len(missing) > 1 and all(NAME.fullmatch(name) for _, name in missing):
+        named = ", ".join(f"{name} ({key})" for key, name in missing)
+        command = f"voicestack models pull {' '.join(name for _, name in missing)}"
+        raise ConfigError(f"{folder} lacks {named}: run `{command}`")
+    if problems:
+        raise ConfigError("\n".join(problems))
