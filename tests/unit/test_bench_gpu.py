@@ -42,7 +42,7 @@ from voicestack.cli.bench_gpu_prompts import (
     request_of,
 )
 from voicestack.cli.bench_gpu_record import Record
-from voicestack.cli.bench_gpu_server import Phase, phases_of
+from voicestack.cli.bench_gpu_server import phases_of
 from voicestack.cli.bench_gpu_sessions import Carried, Load, Turn, carried_of, schedule_s, sessions_of
 from voicestack.cli.bench_gpu_shapes import SHAPES, Folders, config_of, draft_config_of, head_config_of
 from voicestack.cli.bench_gpu_subject import drafted_between
@@ -279,10 +279,10 @@ def test_the_phases_of_a_start_add_up() -> None:
     ]
     phases = phases_of(lines, 13_000.0)
     assert sum(phase.took_ms for phase in phases) == pytest.approx(13_000.0)
-    assert Phase("compile", 5000.0) in phases
-    assert Phase("graphs", 3000.0) in phases
-    assert phases[-1] == Phase("HTTP server", 600.0)
-    assert phases_of([], 100.0) == [Phase("HTTP server", 100.0)]
+    took_ms = {phase.name: phase.took_ms for phase in phases}
+    parts = [took_ms["compile"], took_ms["graphs"], took_ms["listen"]]
+    assert parts == pytest.approx([5000.0, 3000.0, 600.0])
+    assert phases_of([], 100.0) == []
 
 
 # --- the bundle for a host without network ---

@@ -20,7 +20,7 @@ from voicestack.aio.scope import Scope
 from voicestack.cli.bench_gpu_prompts import Script, request_of
 from voicestack.cli.bench_gpu_trace import FULL, Trace
 from voicestack.cli.bench_stats import poisson_starts_s
-from voicestack.core.errors import StageError, StageUnavailable
+from voicestack.core.errors import StageError, StageOverloaded, StageUnavailable
 from voicestack.core.phrases import Phrases
 from voicestack.engines.chat_body import LlmSettings, body_of, plain_plan
 from voicestack.engines.openai_llm import OpenAiLlm
@@ -47,6 +47,7 @@ def settings_of(temperature: float) -> LlmSettings:
         max_tokens=4096,
         first_token_ms=ANSWER_LIMIT_MS,
         token_gap_ms=ANSWER_LIMIT_MS,
+        dialect="vllm",
     )
 
 
@@ -142,7 +143,7 @@ async def ask_once(ask: Ask, request: LlmRequest, watch: Stopwatch, trace: Trace
                 if phrases.push(delta.text) and trace.clause_ms is None:
                     trace.clause_ms = now_ms
     except StageError as failed:
-        trace.error = FULL if "HTTP 503" in str(failed) else failed.code
+        trace.error = FULL if isinstance(failed, StageOverloaded) else failed.code
     trace.done_ms = watch.ms() - trace.sent_ms
     if trace.clause_ms is None and trace.error is None and phrases.end():
         trace.clause_ms = trace.done_ms

@@ -23,7 +23,7 @@ from voicestack.cli.bench_gpu_load import (
 from voicestack.cli.bench_gpu_plan import MODEL, Job
 from voicestack.cli.bench_gpu_prompts import Script, prefix_words_for, prime_of, request_of
 from voicestack.cli.bench_gpu_run import Bench
-from voicestack.cli.bench_gpu_server import VllmServer
+from voicestack.cli.bench_gpu_server import BenchedVllm
 from voicestack.cli.bench_gpu_table import number
 from voicestack.cli.bench_gpu_trace import Figures, Trace, figures_of
 from voicestack.cli.bench_proc import cpu_s
@@ -50,7 +50,7 @@ class Subject:
         script: Prompts; of the right length after `begin`.
     """
 
-    def __init__(self, bench: Bench, job: Job, server: VllmServer, clients: Clients) -> None:
+    def __init__(self, bench: Bench, job: Job, server: BenchedVllm, clients: Clients) -> None:
         self._bench = bench
         self._job = job
         self._server = server
