@@ -104,6 +104,7 @@ def test_the_part_speech(
     (level,) = found["sessions"]
     assert (level["n_sessions"], level["n_missing"]) == (2, 0)
     assert level["n"] >= 2
+    assert found["sessions_warm_up"][0]["n"] == 2
     assert all(turn["voice_ms"] >= turn["clause_ms"] >= turn["final_ms"] for turn in level["turns"])
     assert level["passes"] == (level["voice_ms"]["p95"] <= 300)
     n_sessions = 2 if level["passes"] else 0
