@@ -59,7 +59,7 @@ class Bench:
 
     def server(self, job: Job) -> BenchedVllm:
         """Not started yet."""
-        log = self.work / f"vllm-{job.launch.name}.log"
+        log = self.work / f"vllm-{job.launch.name.replace(' ', '-')}.log"
         return BenchedVllm(job.launch, self.vllm, log, self.work / "cache", self.clock)
 
     def say(self, line: str) -> None:
