@@ -21,6 +21,7 @@ from voicestack.aio.clock import SystemClock
 from voicestack.cli.bench_server import http_get
 from voicestack.config.load import load
 from voicestack.config.schema import Config
+from voicestack.core.errors import ConfigError
 from voicestack.server.assembly import Connected
 from voicestack.server.assembly_llm import llm_of
 from voicestack.server.keep_warm import HEARTBEAT_S, heartbeat_of, warmth_of
@@ -193,3 +194,9 @@ def test_the_embedded_model_is_only_primed_in_each_slot() -> None:
     warmth = warmth_of(config("llm.slots=3"), None)
     assert (tuple(warmth.history_tokens), warmth.n_places) == ((), 3)
     assert warmth.doubt() is None
+
+
+def test_a_spare_needs_room_on_the_gpu() -> None:
+    with pytest.raises(ConfigError, match=r"gpu_memory_ratio.*0\.48"):
+        config("llm.engine=vllm", "vllm.spare=true")
+    assert config("llm.engine=vllm", "vllm.spare=true", "vllm.gpu_memory_ratio=0.45").vllm.spare
