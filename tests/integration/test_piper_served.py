@@ -20,6 +20,7 @@ from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 from voicestack.engines.phrase_cache import PhraseCache
 from voicestack.ports import SpeechRequest
+from voicestack.server.assembly_piper import threads_of
 from voicestack.server.assembly_tts import tts_of
 
 
@@ -66,6 +67,8 @@ def test_a_server_speaks_with_it(tmp_path: Path) -> None:
             assert [one["id"] for one in models][2:] == ["en_US-tiny-low", "de_DE-tiny-low"]
             metrics = (await client.get("/metrics")).text
             assert 'voicestack_child_ready{child="piper"} 1.0' in metrics
+            assert re.search(r'engine_counts_total\{engine="tts",figure="phrase_cache_hits"\} [1-9]', metrics)
+            assert re.search(r'engine_figure\{engine="tts",figure="piper_waiting_phrases"\} 0', metrics)
 
     with_server(script, sets=sets, timeout_s=60)
 
@@ -86,15 +89,15 @@ def test_its_memory_is_warm(tmp_path: Path) -> None:
             for text in ("One moment, please.", config.session.apology):
                 async with aclosing(tts.speak(SpeechRequest(f" {text}"))) as frames:
                     assert "".join([frame.text async for frame in frames]) == f" {text}"
-            assert tts.figures()["phrase_cache_hits"] == 2
-            assert tts.figures()["phrase_cache_misses"] == 0
-            assert tts.figures()["piper_phrases"] >= 2
+            assert tts.figures()["phrase_cache_hits_total"] == 2
+            assert tts.figures()["phrase_cache_misses_total"] == 0
+            assert tts.figures()["piper_phrases_total"] >= 2
 
     asyncio.run(main())
 
 
 def test_a_voice_that_is_missing_is_named_with_its_command(tmp_path: Path) -> None:
-    assert "voicestack models pull en_US-lessac-medium" in refusal(f"models.folder={tmp_path}")
+    assert "voicestack models pull en_US-kristin-medium" in refusal(f"models.folder={tmp_path}")
 
 
 @pytest.mark.parametrize("module", ["piper", "num2words", "babel"])
@@ -116,6 +119,10 @@ def test_a_lexicon_and_a_speaker_that_cannot_be_used_are_named(tmp_path: Path) -
     assert "'word' should be said" in refusal(voice, f"piper.lexicon={tmp_path / 'words.toml'}")
     assert "no speaker 'nobody'; it has one, two" in refusal(voice, "piper.speaker=nobody")
     assert "onnxruntime-gpu" in refusal(voice, "piper.use_cuda=true")
+
+
+def test_cores_are_divided_among_the_workers() -> None:
+    assert [threads_of(n, 2) for n in (1, 2, 4, 6, 8, 64)] == [1, 1, 2, 3, 4, 4]
 
 
 def test_the_embedded_profile_needs_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,8 +152,8 @@ def test_a_process_that_hangs_is_replaced(model: Path) -> None:
             with pytest.raises(StageTimeout, match="within 300 ms"):
                 await heard(asr)
             assert asr.figures()["killed"] == 1
-        async with running(model) as asr:
-            assert (await heard(asr))[-1].text == TALK[0].words
+            await asr.workers[0].ready(START_NS)
+            assert asr.workers[0].n_restarts == 1
 
     asyncio.run(main())
 
@@ -276,6 +276,12 @@ def test_a_missing_model_names_the_command(tmp_path: Path, empty_folder: bool) -
         (tmp_path / "base.en").mkdir()
     config = load("scripted", env={}, sets=["asr.engine=whisper", f"models.folder={tmp_path}"]).config
     with pytest.raises(ConfigError, match=r"run `voicestack models pull base\.en`"):
+        whisper_of(config, SystemClock())
+
+
+def test_a_language_that_whisper_does_not_know_is_named(model: Path) -> None:
+    config = load("scripted", env={}, sets=[*sets_of(model), "whisper.language=xx"]).config
+    with pytest.raises(ConfigError, match="knows no 'xx'"):
         whisper_of(config, SystemClock())
 
 

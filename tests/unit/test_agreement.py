@@ -56,10 +56,12 @@ def test_the_window_moves_up_to_the_end_of_a_sentence() -> None:
     agreement, end_s = agreed_on("It rains. What is")
     agreement.move_up(end_s, window_s=10.0)
     assert agreement.start_s == 0.0  # there is room
-    agreement.move_up(end_s, window_s=1.0)
+    agreement.move_up(end_s, window_s=2.5)
     assert agreement.start_s == pytest.approx(0.95)  # in the middle of the gap after "rains."
     assert agreement.context == "It rains."
     agreement.hear(spoken("What is the", 1.0), end_s)
+    agreement.move_up(end_s, window_s=1.0)  # behind "rains." it would still be too long
+    assert agreement.context == "It rains. What is"
     assert [word.text for word in agreement.words] == [" It", " rains.", " What", " is", " the"]
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -15,13 +16,13 @@ import pytest
 from packaging.requirements import Requirement
 
 from voicestack.bootstrap import __main__ as command
-from voicestack.bootstrap import clients, environment, llama, llama_server_path, steps, web
+from voicestack.bootstrap import clients, environment, llama, llama_server_path, steps, vllm, web
 from voicestack.bootstrap.steps import SetupFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "voicestack" / "bootstrap").glob("*.py"))
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"]
-ALL_LOCKS = [*LOCKS, "tests/conformance/clients.lock"]
+ALL_LOCKS = [*LOCKS, "tests/conformance/clients.lock", "tests/contract/vllm.lock"]
 CPUINFO = "processor : 0\nmodel name : x\nflags\t\t: fpu sse4_2 avx avx2 bmi2 fma f16c amx_int8\nbugs :\n"
 
 
@@ -33,7 +34,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "pyproject.toml").write_text("[project]\n")
     for lock in LOCKS:
         (root / lock).write_text("one==1 \\\n    --hash=sha256:00\n")
-    for module in (environment, llama, steps, clients):
+    for module in (environment, llama, steps, clients, vllm):
         monkeypatch.setattr(module, "ROOT", root)
     conformance = root / "tests" / "conformance"
     conformance.mkdir(parents=True)
@@ -46,6 +47,15 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "CLIENT_PYTHON": root / ".venv-conformance" / "bin" / "python",
     }.items():
         monkeypatch.setattr(clients, name, path)
+    for name, path in {
+        "LOCK": root / "vllm.lock",
+        "VENV": root / ".venv-vllm",
+        "VLLM_PYTHON": root / ".venv-vllm" / "bin" / "python",
+        "ABSENT": root / ".venv-vllm" / ".absent",
+    }.items():
+        monkeypatch.setattr(vllm, name, path)
+    vllm.LOCK.write_text("one==1\n")
+    monkeypatch.setattr(vllm, "_reason_against", lambda pip: "")
     monkeypatch.setattr(web, "LOCK", root / "web" / "package-lock.json")  # there is none
     for client_lock in (clients.LOCK, clients.NODE_LOCK):
         client_lock.write_text("one==1\n")
@@ -74,6 +84,9 @@ class FakeSteps:
         if title == "Creating the environment of the test clients":
             clients.CLIENT_PYTHON.parent.mkdir(parents=True, exist_ok=True)
             clients.CLIENT_PYTHON.touch()
+        elif title == "Creating the environment of vLLM":
+            vllm.VLLM_PYTHON.parent.mkdir(parents=True, exist_ok=True)
+            vllm.VLLM_PYTHON.touch()
         elif title == "Installing the Node test clients":
             clients.NODE_MODULES.mkdir(exist_ok=True)
         elif title.startswith("Creating"):
@@ -92,7 +105,7 @@ class FakeSteps:
 @pytest.fixture
 def fake(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     steps_taken = FakeSteps(checkout)
-    for module in (environment, llama, clients):
+    for module in (environment, llama, clients, vllm):
         monkeypatch.setattr(module, "run_step", steps_taken)
     return steps_taken
 
@@ -324,6 +337,53 @@ def test_only_the_tests_need_the_clients(checkout: Path, fake: FakeSteps) -> Non
     assert clients.is_complete()
 
 
+def test_only_the_tests_need_vllm(checkout: Path, fake: FakeSteps) -> None:
+    assert command.main(["run"]) == 0
+    assert not vllm.is_complete()
+    assert command.main(["test"]) == 0
+    assert vllm.has_vllm()
+    assert vllm.why_absent() == ""
+    n_steps = len(fake.titles)
+    assert command.main(["test"]) == 0
+    assert len(fake.titles) == n_steps
+    vllm.LOCK.write_text("one==2\n")
+    assert not vllm.is_complete()
+
+
+def test_where_vllm_cannot_be_had_the_tests_are_told_why(
+    checkout: Path, fake: FakeSteps, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(vllm, "_reason_against", lambda pip: "pip sees no torch")
+    assert command.main(["test"]) == 0
+    assert "Installing vLLM for the processor" not in fake.titles
+    assert "skipped: pip sees no torch" in capsys.readouterr().out
+    assert vllm.is_complete()
+    assert not vllm.has_vllm()
+    assert vllm.why_absent() == "pip sees no torch"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [
+        ("Available versions: 2.14.0, 2.13.0+cpu, 2.13.0", 0, ""),
+        ("Available versions: 2.14.0, 2.13.0", 0, "pip sees no torch 2.13.0"),
+        ("ERROR: no network", 1, ""),  # is no reason: the installation says what is wrong
+    ],
+)
+def test_pip_is_asked_for_torch(monkeypatch: pytest.MonkeyPatch, said: str, code: int, words: str) -> None:
+    monkeypatch.setattr(vllm, "PYTHON", sys.version_info[:2])
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    pip: list[str | Path] = [sys.executable, "-c", f"print({said!r}); raise SystemExit({code})"]
+    reason = vllm._reason_against(pip)
+    assert reason.startswith(words)
+    assert bool(reason) == bool(words)
+
+
+def test_another_python_is_told_which_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm, "PYTHON", (3, 99))
+    assert "Python 3.99" in vllm._reason_against(["nobody", "asks"])
+
+
 # --- llama.cpp ----------------------------------------------------------------------------------------------
 
 
@@ -447,7 +507,7 @@ def locked(lock: str) -> list[tuple[Requirement, list[str]]]:
 def test_a_lock_file_pins_everything_by_hash_and_names_no_host(lock: str) -> None:
     assert "://" not in (ROOT / lock).read_text()
     for requirement, hashes in locked(lock):
-        assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), requirement
+        assert re.fullmatch(r"==[\w.]+(\+cpu)?", str(requirement.specifier)), requirement
         assert hashes, requirement
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes)
 

@@ -55,6 +55,7 @@ def missing(profile: str, *without: str, in_checkout: bool = True) -> list[docto
 
 def test_the_packages_are_those_of_the_project() -> None:
     assert sorted(doctor.EMBEDDED_PACKAGES) == sorted(EXTRAS["embedded"])
+    assert sorted(doctor.CPU_PACKAGES) == sorted(EXTRAS["cpu"])
     assert sorted(doctor.GPU_PACKAGES) == sorted(EXTRAS["gpu"])
 
 

@@ -95,7 +95,7 @@ def test_a_speaker_of_the_default_voice() -> None:
 
 
 def test_what_server_and_worker_tell_each_other_arrives() -> None:
-    settings = Settings(VOICES, 22_050, Manner(2, length_scale=1.1), "words.toml")
+    settings = Settings(VOICES, 22_050, Manner(2, length_scale=1.1), "words.toml", {1: 3})
     assert Settings.read(settings.text()) == settings
     wish = Wish('naïve "text"', 1, None, 1.5)
     assert Wish.read(wish.payload()) == wish

@@ -170,6 +170,15 @@ def test_speakers_differ_and_are_as_loud(voice_of: MakeVoice) -> None:
     assert pitch_hz(third) == pytest.approx(1.5**2 * pitch_hz(first), rel=0.02)
 
 
+def test_a_speaker_who_was_warmed_up_is_not_measured_again(voice_of: MakeVoice) -> None:
+    voice = voice_of(n_speakers=2)
+    voice.warm_up(1)
+    voice._gain = lambda speaker: {1: voice._gains[1]}[speaker]  # type: ignore[method-assign, index]
+    said(voice, "no", speaker=1)
+    with pytest.raises(KeyError):
+        said(voice, "no", speaker=0)
+
+
 def test_another_rate_is_converted_and_words_stay_in_place(voice_of: MakeVoice) -> None:
     text = "the capital of France"
     pcm, ends = said(voice_of(), text)
@@ -186,6 +195,8 @@ def test_phonemes_of_the_lexicon_are_said_as_they_are(voice_of: MakeVoice) -> No
         pcm, its_ends = said(voice_of(lexicon=lexicon), f"a {word} here")
         assert len(pcm) == len(plain)
         assert list(its_ends.values()) == list(ends.values())
+    bracketed, _ = said(voice_of(lexicon=lexicon), "a [[GIF]] here")
+    assert len(bracketed) == len(plain)
 
 
 def test_a_voice_of_another_language_has_its_rules(voice_of: MakeVoice) -> None:

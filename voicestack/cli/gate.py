@@ -24,6 +24,7 @@ from voicestack.cli.gate_options import MEASURE, add_arguments
 from voicestack.cli.gate_quality import Measured
 from voicestack.cli.gate_record import (
     Capacity,
+    Machine,
     Record,
     new_record,
     read_record,
@@ -57,7 +58,7 @@ __all__ = ["add_arguments", "run"]
 PASSED, REGRESSED, CANNOT_SAY = 0, 1, 2
 BUSY_RATIO = 0.5
 """Of its cores, before the gate begins: whatever runs then is not what is measured."""
-TEXTS_SHOWN = 3
+TEXTS_SHOWN, ERRORS_SHOWN = 3, 3
 IN_PIPE_COLUMNS = 160
 """A log of CI has whole names."""
 GREEDY = "llm.temperature=0.0"
@@ -179,17 +180,18 @@ async def _measure(
     if busy > BUSY_RATIO * machine.n_cores:
         console.print(f"[yellow]this machine is busy (load average {busy:.1f}): times will say little[/]")
     job = _job(args, labelled, console)
+    others = args.against or without_speculation(values_of(loaded))
+    other = load(args.config, env=os.environ, sets=[*args.set, *_against(others), GREEDY]).config
+    known = known_capacity(args.capacity, loaded, accepted, machine)
     found = await measure_quality(job, clock)
     parted: list[Difference] = []
     against = None
-    if found.texts and (others := args.against or without_speculation(values_of(loaded))):
-        other = load(args.config, env=os.environ, sets=[*args.set, *_against(others), GREEDY]).config
+    if found.texts and others:
         parted = await measure_equality(job, other, clock, found)
         against = {"sets": others, "different": [asdict(one) for one in parted]}
         show_differences(console, parted, len(found.texts), " ".join(others))
     load_found, capacity = None, None
     if "v2v" in job.parts:
-        known = _capacity(args, loaded, accepted if accepted and accepted.machine.is_like(machine) else None)
         load_found, capacity = await measure_load(job, _underload(args, known), clock)
         if n := n_disturbed(load_found.details):
             console.print(
@@ -235,17 +237,23 @@ def _underload(args: argparse.Namespace, known: Capacity | None) -> Underload:
     return plan(n_repeats=args.repeats or 3)
 
 
-def _capacity(args: argparse.Namespace, loaded: Loaded, accepted: Record | None) -> Capacity | None:
-    """What is known of it; None when it must be measured."""
-    if args.capacity == "configured":
+def known_capacity(
+    given: str | None, loaded: Loaded, accepted: Record | None, machine: Machine
+) -> Capacity | None:
+    """What is known of it, None when it must be measured: what is given, else what was accepted here.
+
+    Raises:
+        ConfigError: what is given is no capacity.
+    """
+    if given == "configured":
         return Capacity(loaded.config.server.max_sessions, "configured")
-    if args.capacity == "measured":
+    if given == "measured":
         return None
-    if args.capacity is not None:
-        if not args.capacity.isdigit() or int(args.capacity) < 1:
-            raise ConfigError(f"--capacity {args.capacity}: a number, 'configured' or 'measured'")
-        return Capacity(int(args.capacity), "given")
-    if accepted is not None and accepted.capacity is not None:
+    if given is not None:
+        if not given.isdecimal() or int(given) < 1:
+            raise ConfigError(f"--capacity {given}: a number, 'configured' or 'measured'")
+        return Capacity(int(given), "given")
+    if accepted is not None and accepted.capacity is not None and accepted.machine.is_like(machine):
         return Capacity(accepted.capacity.n_callers, "accepted")
     return None
 
@@ -270,7 +278,6 @@ def _against(given: list[str]) -> list[str]:
 
 def _warn_of_errors(console: Console, found: Measured) -> None:
     if found.errors:
-        some = ", ".join(f"{key} [{code}]" for key, code in list(found.errors.items())[:3])
-        console.print(
-            f"[red]{len(found.errors)} requests failed, and count as wrong:[/] {some}", highlight=False
-        )
+        some = ", ".join(f"{key} [{code}]" for key, code in list(found.errors.items())[:ERRORS_SHOWN])
+        line = f"{len(found.errors)} requests failed, and count as wrong: {some}"
+        console.print(Text(line, "red"), soft_wrap=True)

@@ -16,19 +16,21 @@ class PiperSection(BaseModel):
 
     model_config = STRICT
 
-    voice: str = "en_US-lessac-medium"
+    voice: str = "en_US-kristin-medium"
     """A name that `voicestack models list` knows, or the path of a voice's `.onnx` file. What `default`, and
     every name that is no voice, means."""
     voices: Names = ()
-    """More voices, loaded as well: each worker takes about 100 MB for one of medium quality. A client chooses
+    """More voices, loaded as well: each takes about 100 MB in every worker (medium quality). A client chooses
     by name ("de_DE-thorsten-medium"), with a speaker ("en_US-libritts-high#3") or by language ("de")."""
     speaker: str = ""
     """Name or number of the default voice's speaker; empty for its own choice."""
     workers: int = Field(default=2, ge=1, le=64)
     """Phrases that are made at the same time. With two or more, one is kept for first clauses, so that a long
-    answer to one caller does not delay the beginning of another's."""
-    threads: int = Field(default=1, ge=1, le=64)
-    """Cores for one phrase. Two make a phrase sooner where cores are idle, and fewer phrases a second."""
+    answer to one caller does not delay the beginning of another's. A worker with a medium voice takes 230 MB,
+    and up to 500 MB once it has said long phrases."""
+    threads: int = Field(default=0, ge=0, le=64)
+    """Cores for one phrase; 0 divides the machine's among the workers, at most 4 each: with more of them a
+    clause is hardly made sooner."""
     use_cuda: bool = False
     """Run the voices on a GPU. Needs onnxruntime-gpu; a medium voice is fast enough without."""
     length_scale: Scale = -1.0

@@ -65,7 +65,7 @@ class Agreement:
         self._agree(newest, n_agreed)
 
     def move_up(self, end_s: float, window_s: float) -> None:
-        """Let the window begin after agreed words, at the end of a sentence if there is one.
+        """Let the window begin after agreed words, at the end of a sentence if that makes it short enough.
 
         Does nothing while it is no longer than `window_s`, or nothing in it is agreed.
         """
@@ -74,7 +74,7 @@ class Agreement:
         ends = [
             n
             for n, word in enumerate(self.agreed[self._n_before :], start=self._n_before + 1)
-            if word.text.rstrip()[-1:] in SENTENCE_ENDS
+            if word.text.rstrip()[-1:] in SENTENCE_ENDS and end_s - word.end_s <= window_s
         ]
         self._begin_after(ends[-1] if ends else len(self.agreed))
 
@@ -117,15 +117,16 @@ def n_repeated(agreed: Sequence[HeardWord], words: Sequence[HeardWord]) -> int:
     that is most nearly as long: a word that is heard differently now replaces the old one, it does not
     follow.
     """
-    n_agreed = len(agreed)
-    column = list(range(n_agreed + 1))  # distance of agreed[:n] to words[:k], for k = 0
-    best, best_k = n_agreed, 0
+    old = [_bare(word.text) for word in agreed]
+    column = list(range(len(old) + 1))  # distance of old[:n] to the first k words, for k = 0
+    best, best_k = len(old), 0
     for k, word in enumerate(words, start=1):
+        bare = _bare(word.text)
         corner, column[0] = column[0], k
-        for n, old in enumerate(agreed, start=1):
-            cheapest = min(column[n] + 1, column[n - 1] + 1, corner + (not same(old.text, word.text)))
+        for n, other in enumerate(old, start=1):
+            cheapest = corner if bare == other else 1 + min(corner, column[n], column[n - 1])
             corner, column[n] = column[n], cheapest
-        if (column[-1], abs(k - n_agreed)) < (best, abs(best_k - n_agreed)):
+        if (column[-1], abs(k - len(old))) < (best, abs(best_k - len(old))):
             best, best_k = column[-1], k
     return best_k
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,12 +18,13 @@ from voicestack.engines.piper_wish import N_CHARS, Manner, Settings, Wish
 from voicestack.engines.worker import Stream, Worker
 from voicestack.ports import SpeechRequest
 
-MAX_PIECE_CHARS = 320
-"""About 20 s of speech. No phrase of a reply is as long; other texts are cut, so that others get a turn."""
+MAX_PIECE_CHARS = 240
+"""About 15 s of speech. Phrases of a reply are hardly ever as long; other texts are cut, so that others get a
+turn, and because the network's memory grows with its longest phrase."""
 RESTART_NS = 5_000_000_000
 """A worker that died is back when its voices are loaded: a second or two."""
 HUNG_S = 15.0
-"""A worker that says nothing for so long is ended. A piece is 20 s of speech at most, which a machine that
+"""A worker that says nothing for so long is ended. A piece is 15 s of speech at most, which a machine that
 can hold a conversation makes in less."""
 MAX_WAIT_S = 10.0
 """A phrase that waited longer for a worker comes too late for any reply."""
@@ -70,7 +72,9 @@ class PiperTts:
         self._clock = clock
         self._voices, self._default = voices, default
         self._rate_hz = voices[default.voice].rate_hz
-        settings = Settings(voices, self._rate_hz, manner, lexicon).text()
+        files = [replace(voice, speakers={}) for voice in voices]  # hundreds of names, for a command line
+        often = {} if default.speaker is None else {default.voice: default.speaker}
+        settings = Settings(files, self._rate_hz, manner, lexicon, often).text()
         self.workers = [_hired(n, settings, clock) for n in range(n_workers)]
         self._idle = list(self.workers)
         self._waiting: list[_Waiter] = []
@@ -84,8 +88,8 @@ class PiperTts:
     def figures(self) -> Mapping[str, float]:
         """For metrics: phrases so far, those that wait now, and workers that are idle."""
         return {
-            "piper_phrases": self._n_phrases,
-            "piper_waiting": len(self._waiting),
+            "piper_phrases_total": self._n_phrases,
+            "piper_waiting_phrases": len(self._waiting),
             "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
         }
 

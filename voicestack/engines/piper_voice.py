@@ -39,6 +39,8 @@ from voicestack.engines.spoken_frames import LOUD, WordEnd, framed, gap_after
 SAMPLE_TEXT = "1, 2, 3, 4, 5, 6."
 """What the loudness is measured on: eSpeak NG says it in every language."""
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
+_MARKUP = re.compile(r"[^\w\s'.,;:?!-]")
+"""What is not part of a written word or its punctuation; "[[" would be phonemes to Piper."""
 _COMMA = 4.0
 """A comma lasts as long as about four phonemes; where the voice does not tell how long they were."""
 
@@ -71,9 +73,9 @@ class Voice:
         self._alone = lru_cache(4096)(self._phonemes_alone)
         self._gains: dict[int | None, float] = {}
 
-    def warm_up(self) -> None:
+    def warm_up(self, speaker: int | None = None) -> None:
         """Speak once, so that the first phrase is not slower than the others."""
-        for _ in self.say("1 2 3 4", speaker=None, speed=1.0):  # and its loudness is measured
+        for _ in self.say("1 2 3 4", speaker=speaker, speed=1.0):  # and its loudness is measured
             pass
 
     def begin(self) -> None:
@@ -111,7 +113,8 @@ class Voice:
         given = {n: self._given(span.said) for n, span in enumerate(spans) if "[[" in span.said}
         # A word whose phonemes are given keeps its place in the sentence: its neighbours depend on it.
         words = [
-            text[span.start : span.end].strip() if n in given else span.said for n, span in enumerate(spans)
+            _MARKUP.sub("", text[span.start : span.end]).strip() if n in given else span.said
+            for n, span in enumerate(spans)
         ]
         sentences = self._piper.phonemize(open_ended(" ".join(words)))
         flat = [phoneme for sentence in sentences for phoneme in sentence]

@@ -2,8 +2,8 @@
 
 import json
 import struct
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from voicestack.engines.piper_files import VoiceFile
@@ -33,12 +33,21 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a worker is started with: its voices, the rate that it answers at, and a lexicon file or ""."""
+    """What a worker is started with.
+
+    Attributes:
+        voices: What it loads.
+        rate_hz: The rate that it answers at.
+        manner: How they speak.
+        lexicon: A lexicon file, or "".
+        speakers: Who speaks most, by the place of the voice; the others' own choice is taken.
+    """
 
     voices: Sequence[VoiceFile]
     rate_hz: int
     manner: Manner
     lexicon: str = ""
+    speakers: Mapping[int, int] = field(default_factory=dict)
 
     def text(self) -> str:
         """For a command line."""
@@ -49,7 +58,8 @@ class Settings:
         """What `text` made."""
         found: dict[str, Any] = json.loads(text)
         voices = [VoiceFile(**voice) for voice in found["voices"]]
-        return cls(voices, found["rate_hz"], Manner(**found["manner"]), found["lexicon"])
+        speakers = {int(voice): speaker for voice, speaker in found["speakers"].items()}
+        return cls(voices, found["rate_hz"], Manner(**found["manner"]), found["lexicon"], speakers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,8 @@ def main(settings: Settings) -> None:
     stdio = Stdio()
     lexicon = read_lexicon(Path(settings.lexicon)) if settings.lexicon else EMPTY
     voices = [Voice(file, settings.manner, lexicon, settings.rate_hz) for file in settings.voices]
-    for voice in voices:
-        voice.warm_up()
+    for n, voice in enumerate(voices):
+        voice.warm_up(settings.speakers.get(n))
     with suppress(BrokenPipeError):
         stdio.send(Frame(Kind.READY, 0))
         Desk(stdio, voices).serve()

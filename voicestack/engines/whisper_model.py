@@ -134,7 +134,12 @@ class WhisperEar:
         self._hotwords = tuple(plain.encode(hotwords)[:HOTWORDS_TOKENS])
 
     def prepare(self, window: Window) -> Ready:
-        """Everything that needs no model. Takes a few ms of a CPU per second of sound."""
+        """Everything that needs no model. Takes a few ms of a CPU per second of sound.
+
+        Raises:
+            ValueError: Whisper does not know the language.
+        """
+        self._tokenizer(window.language or "en")
         n_samples = padded_s(len(window.pcm)) * EAR_RATE_HZ
         sound = np.zeros(n_samples, np.float32)
         pcm = window.pcm[:n_samples]

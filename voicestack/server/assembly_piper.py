@@ -1,6 +1,7 @@
 """Which Piper does a configuration ask for: its voices, its pool, and the memory in front of it?"""
 
 import importlib.util
+import os
 from pathlib import Path
 
 from voicestack.aio.clock import Clock
@@ -18,6 +19,7 @@ from voicestack.server.supervised import Supervised
 
 PACKAGES = {"piper": "piper-tts", "num2words": "num2words", "babel": "Babel"}
 """What the extra `piper` brings: module and package. Only the worker imports Piper, which is GPL-3.0."""
+MAX_THREADS = 4
 WARM_NS = 60_000_000_000
 """Longest wait for the first worker before fixed phrases are made."""
 
@@ -41,7 +43,7 @@ def piper_of(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]
     if lexicon:
         read_lexicon(Path(lexicon))  # a mistake in it is to be told now, not by a worker that does not start
     manner = Manner(
-        threads=piper.threads,
+        threads=piper.threads or threads_of(os.cpu_count() or 1, piper.workers),
         use_cuda=piper.use_cuda,
         length_scale=_own(piper.length_scale) or None,
         noise_scale=_own(piper.noise_scale),
@@ -83,6 +85,11 @@ def _default_speaker(voice: VoiceFile, named: str) -> int | None:
         known = ", ".join(voice.speakers) or f"0 to {voice.n_speakers - 1}"
         raise ConfigError(f"piper.speaker: {voice.name} has no speaker '{named}'; it has {known}")
     return speaker
+
+
+def threads_of(n_cpus: int, n_workers: int) -> int:
+    """Cores for one phrase, where all workers may be busy at once."""
+    return max(1, min(MAX_THREADS, n_cpus // n_workers))
 
 
 def _own(figure: float) -> float | None:

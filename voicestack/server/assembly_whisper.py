@@ -18,7 +18,7 @@ def whisper_of(config: Config, clock: Clock) -> WhisperAsr:
     """The recogniser.
 
     Raises:
-        ConfigError: the package or the model is missing, or there is no GPU.
+        ConfigError: the package or the model is missing, there is no GPU, or no such language.
     """
     section = config.whisper
     if importlib.util.find_spec("faster_whisper") is None:
@@ -28,6 +28,7 @@ def whisper_of(config: Config, clock: Clock) -> WhisperAsr:
     if not (path / "model.bin").is_file():
         message = f"whisper.model: '{path}' holds no CTranslate2 model (model.bin)"
         raise ConfigError(f"{message}: run `voicestack models pull {section.model}`")
+    _check_language(section.language)
     device, indexes = _devices(config)
     n_lanes = section.lanes or (GPU_LANES if device == "cuda" else CPU_LANES)
     settings = [
@@ -59,6 +60,17 @@ def whisper_of(config: Config, clock: Clock) -> WhisperAsr:
         deadline_ms=section.deadline_ms,
         n_utterances_max=section.max_utterances,
     )
+
+
+def _check_language(language: str) -> None:
+    if not language:
+        return
+    from faster_whisper.tokenizer import _LANGUAGE_CODES  # type: ignore[import-untyped]
+
+    if language not in _LANGUAGE_CODES:
+        raise ConfigError(
+            f"whisper.language: Whisper knows no '{language}'; it knows {', '.join(_LANGUAGE_CODES)}"
+        )
 
 
 def _devices(config: Config) -> tuple[str, tuple[int, ...]]:

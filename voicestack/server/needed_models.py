@@ -8,11 +8,17 @@ from voicestack.engines.model_store import find_model, models_folder
 
 def needed_models(config: Config) -> list[tuple[str, str]]:
     """The key that names each model, and its name or path. None for engines that bring their own."""
-    of_asr = {"whisper": ("whisper.model", config.whisper.model)}
-    of_llm = {"vllm": ("vllm.model", config.vllm.model), "llama_server": ("llm.model", config.llm.model)}
-    of_tts = {"piper": ("piper.voice", config.piper.voice)}
-    needed = of_asr.get(config.asr.engine), of_llm.get(config.llm.engine), of_tts.get(config.tts.engine)
-    return [one for one in needed if one is not None and one[1]]
+    needed = [("whisper.model", config.whisper.model)] if config.asr.engine == "whisper" else []
+    if config.llm.engine == "llama_server":
+        needed.append(("llm.model", config.llm.model))
+    if config.llm.engine == "vllm":
+        needed.append(("vllm.model", config.vllm.model))
+    if config.llm.engine == "vllm" and config.vllm.speculation != "off":
+        needed.append(("vllm.speculation_model", config.vllm.speculation_model))
+    if config.tts.engine == "piper":
+        needed.append(("piper.voice", config.piper.voice))
+        needed += [("piper.voices", name) for name in config.piper.voices]
+    return [(key, name) for key, name in needed if name]
 
 
 def require_models(config: Config) -> None:

@@ -1,6 +1,7 @@
 """How are dates and times of day said?"""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from babel import Locale
@@ -27,6 +28,8 @@ def month_numbers(locale: str) -> dict[str, int]:
     for width in ("wide", "abbreviated"):
         for n, name in Locale.parse(locale).months["format"][width].items():
             found[name.lower().rstrip(".")] = int(n)
+    if locale.startswith("en"):
+        found["sept"] = 9
     return found
 
 
@@ -72,7 +75,7 @@ def clock(hours: int, minutes: int, language: Language, half: str = "") -> str |
     hour, minute = cardinal(hours, language), cardinal(minutes, language)
     match language.code:
         case "en":
-            tail = {"a": " ay M", "p": " P M"}.get(half[:1].lower(), "")
+            tail = {"a": " eigh M", "p": " P M"}.get(half[:1].lower(), "")
             if minutes == 0:
                 return hour + (tail or (" o'clock" if 1 <= hours <= 12 else " hundred hours"))
             return f"{hour} {'oh ' if minutes < 10 else ''}{minute}{tail}"
@@ -89,8 +92,9 @@ def clock(hours: int, minutes: int, language: Language, half: str = "") -> str |
 
 def rules(language: Language) -> list[Rule]:
     """Rules for dates and times, the longer ones first."""
-    names = "|".join(sorted(map(re.escape, month_numbers(language.locale)), key=len, reverse=True))
-    month = rf"(?P<name>{names})\b\.?"
+    is_large = language.code in ("en", "de")  # "may" and "march" are no months
+    known = [name.title() if is_large else name for name in month_numbers(language.locale)]
+    month = rf"(?P<name>{'|'.join(sorted(map(re.escape, known), key=len, reverse=True))})\b\.?"
     day, year_ = r"(?P<day>\d{1,2})", r"(?P<year>[12]\d{3})"
     of = {"es": r"\s+de\s+", "en": r"\s+(?:of\s+)?"}.get(language.code, r"\s+")
     then = {"es": r"\s+del?\s+", "en": r",?\s+"}.get(language.code, r"\s+")
@@ -116,19 +120,24 @@ def rules(language: Language) -> list[Rule]:
         past = int(found[3]) if len(found[3]) == 4 else 2000 + int(found[3])
         return date(day_, month_, past, language, found.string[: found.start()])
 
+    def month_alone(found: re.Match[str]) -> str:
+        return months(language.locale)[month_numbers(language.locale)[found["name"].lower()] - 1]
+
     def without_year(found: re.Match[str]) -> str | None:
         return date(int(found[1]), int(found[2]), None, language, found.string[: found.start()])
 
-    dates = [
+    dates: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
         (rf"(?<![\w.,/]){day}{mark}{of}{month}(?:{then}{year_}(?!\d))?", named),
-        (r"(?<![\w.,/-])(?P<year>[12]\d{3})-(?P<month>\d{1,2})-(?P<day>\d{1,2})(?![\w-])", iso),
+        (r"(?<![\w.,/-])(?P<year>[12]\d{3})[-/](?P<month>\d\d?)[-/](?P<day>\d\d?)(?![\w/-])", iso),
         (r"(?<![\w.,/-])(\d{1,2})[./-](\d{1,2})[./-](\d{4})(?![\w/-])", numeric),
     ]
     if language.code == "de":
         dates.append((r"(?<![\w.,/])(\d{1,2})\.(\d{1,2})\.(?!\d)", without_year))
     if language.code == "en":
         dates.append((rf"\b{month}\s+{day}(?:st|nd|rd|th)?\b(?!:)(?:,?\s+{year_}\b)?", named))
-    patterns = [(re.compile(pattern, re.IGNORECASE), said) for pattern, said in dates]
+    dates.append((rf"\b{month}(?=\s+(?:de\s+)?[12]\d{{3}}\b)", month_alone))
+    flags = 0 if is_large else re.IGNORECASE
+    patterns: list[Rule] = [(re.compile(pattern, flags), said) for pattern, said in dates]
     return [*patterns, *_times(language)]
 
 
@@ -159,6 +168,13 @@ def _times(language: Language) -> list[Rule]:
         "fr": [rf"{hour}\s?h\s?{minute}", rf"{hour}\s?h\b", rf"{hour}:{minute}"],
     }
     patterns = tails.get(language.code, [rf"{hour}:{minute}(?:\s*h\b)?"])
+
+    def with_seconds(found: re.Match[str]) -> str:
+        return " ".join(cardinal(int(part), language) for part in found[0].split(":"))
+
+    seconds = re.compile(r"(?<![\w:.,/])\d{1,2}:[0-5]\d:[0-5]\d(?![\d:])")
+    ratio = re.compile(r"(?<=\d):(?=\d)")
     at_time = r"(?=\d{1,2}(?:[:.h][0-5]\d|\s?[ap]\.?m\b|\s?Uhr|\s?h\b|[:.][0-5]\d\s?Uhr))"
     dash = re.compile(rf"(?<=[\dm.])\s?[-\N{{EN DASH}}]\s?{at_time}", re.IGNORECASE)
-    return [(dash, to), *((re.compile(pattern, re.IGNORECASE), said) for pattern in patterns)]
+    times: list[Rule] = [(re.compile(pattern, re.IGNORECASE), said) for pattern in patterns]
+    return [(dash, to), *times, (seconds, with_seconds), (ratio, to)]

@@ -13,7 +13,7 @@ class Language:
         code: ISO 639-1, as num2words names it.
         locale: As Babel names it.
         words: What marks are called: "point", "at", "slash" ...
-        letters: What letters are called where eSpeak NG reads something else.
+        letters: What letters are called where eSpeak NG reads something else: "A" is an article to it.
         decimal: The mark before decimals.
         groups: Marks between thousands.
         month_first: Dates like 3/5 begin with the month.
@@ -61,7 +61,7 @@ _ENGLISH = Language(
         "about less_than greater_than degrees number section per_mille question_mark per"
     ),
     month_first=True,
-    letters={"A": "ay"},
+    letters={"A": "eigh"},
     abbreviations={
         "e.g.": "for example",
         "i.e.": "that is",
@@ -75,16 +75,19 @@ _ENGLISH = Language(
         "Prof.": "Professor",
         "Jr.": "Junior",
         "Sr.": "Senior",
-        "St.": "Saint",
         "Inc.": "Incorporated",
         "Ltd.": "Limited",
         "dept.": "department",
-        "a.m.": "ay M",
+        "a.m.": "eigh M",
         "p.m.": "P M",
         "C#": "C sharp",
         "Ph.D.": "P H D",
         "Vol.": "volume",
         "vol.": "volume",
+        "Ave.": "Avenue",
+        "Blvd.": "Boulevard",
+        "Rd.": "Road",
+        "Mt.": "Mount",
         "w/": "with",
         "w/o": "without",
     },
@@ -120,6 +123,11 @@ GERMAN = Language(
         "Nr.": "Nummer",
         "Str.": "Straße",
         "Tel.": "Telefon",
+        "Min.": "Minuten",
+        "Std.": "Stunden",
+        "Hbf.": "Hauptbahnhof",
+        "Abs.": "Absatz",
+        "Kap.": "Kapitel",
         "Mio.": "Millionen",
         "Mrd.": "Milliarden",
     },

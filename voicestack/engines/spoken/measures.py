@@ -17,6 +17,9 @@ _CODES = re.findall(
     r"\S+",
     "USD EUR GBP JPY CHF CAD AUD NZD CNY INR SEK NOK DKK PLN CZK HUF BRL MXN ARS CLP ZAR KRW TRY ILS",
 )
+_NAMES = {"euro": "EUR", "euros": "EUR", "Euro": "EUR", "dollar": "USD", "dollars": "USD", "Dollar": "USD"}
+_NAMES |= {"dólar": "USD", "dólares": "USD", "pounds": "GBP", "libras": "GBP", "livres": "GBP"}
+"""Written out; they matter where cents do: "1.500,50 Euro"."""
 _PLAIN = {
     "en": {"USD": ("dollar", "dollars"), "GBP": ("pound", "pounds"), "JPY": ("yen", "yen")},
     "de": {"USD": ("Dollar", "Dollar"), "GBP": ("Pfund", "Pfund"), "JPY": ("Yen", "Yen")},
@@ -148,12 +151,12 @@ def money(amount: str, code: str, scale: str, language: Language) -> str:
 
 
 def rules(language: Language) -> list[Rule]:
-    """Rules for amounts, the longer ones first."""
+    """Rules for amounts, the longer ones first: of money, then (the last two) of other units."""
 
     def priced(found: re.Match[str]) -> str | None:
         groups = found.groupdict()
         mark = groups["mark"]
-        code = _SYMBOLS.get(mark, mark)
+        code = _SYMBOLS.get(mark) or _NAMES.get(mark, mark)
         return money((groups["minus"] or "") + groups["amount"], code, groups["scale"] or "", language)
 
     def measured(found: re.Match[str]) -> str:
@@ -181,6 +184,7 @@ def rules(language: Language) -> list[Rule]:
     marks = "|".join(sorted(map(re.escape, [*_SYMBOLS, *_CODES]), key=len, reverse=True))
     units = "|".join(sorted(map(re.escape, known), key=len, reverse=True))
     amount = rf"(?P<amount>{language.number})"
+    with_cents = rf"(?P<amount>[\d{re.escape(language.groups)}]*\d{re.escape(language.decimal)}\d\d)"
     before, minus = r"(?<![\w.,])", "(?P<minus>[-\N{MINUS SIGN}])?"
     signed = rf"(?<![\w.,])(?P<amount>[-\N{{MINUS SIGN}}]?{language.number})"
     unit = rf"\s?(?P<unit>{units})(?![\w/²³])"
@@ -188,8 +192,9 @@ def rules(language: Language) -> list[Rule]:
     ranged = rf"(?P<mark>{marks})\s?(?P<first>{language.number}){dash}(?:{marks})?{amount}(?!\d){scale}"
     return [
         (re.compile(before + ranged), priced_range),
-        (re.compile(rf"{before}{minus}(?P<mark>{marks})\s?{amount}(?!\d){scale}", re.IGNORECASE), priced),
+        (re.compile(rf"{before}{minus}(?P<mark>{marks})\s?{amount}(?!\d){scale}"), priced),
         (re.compile(rf"{before}{minus}{amount}{scale}\s?(?P<mark>{marks})(?!\w)"), priced),
+        (re.compile(rf"{before}{minus}{with_cents}\s(?P<scale>)(?P<mark>{'|'.join(_NAMES)})\b"), priced),
         (re.compile(rf"{before}(?P<first>{language.number}){dash}{amount}{unit}"), from_to),
         (re.compile(signed + unit), measured),
     ]

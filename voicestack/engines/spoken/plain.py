@@ -32,6 +32,26 @@ _FRACTIONS = {
     "fr": {"1/2": "un demi", "1/3": "un tiers", "2/3": "deux tiers", "1/4": "un quart"}
     | {"3/4": "trois quarts", "½": "un demi", "¼": "un quart", "¾": "trois quarts"},
 }
+_CODE = {
+    "en": r"code|pin|passcode|account|order|ticket|reference|tracking|zip|id|extension|number|phone",
+    "de": r"code|pin|nummer|nr\.|konto|bestellung|postleitzahl|plz|id|telefon|tel\.",
+    "es": r"código|pin|número|núm\.|pedido|cuenta|id|teléfono|tel\.",
+    "fr": r"code|pin|numéro|n°|commande|compte|id|téléphone|tél\.",
+}
+"""What is followed by digits that are read one by one, if there are four or more of them."""
+_POWERS = {
+    "en": {"²": " squared", "³": " cubed"},
+    "de": {"²": " hoch zwei", "³": " hoch drei"},
+    "es": {"²": " al cuadrado", "³": " al cubo"},
+    "fr": {"²": " au carré", "³": " au cube"},
+}
+_ROMAN = dict(
+    zip(
+        re.findall(r"\S+", "II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI"),
+        range(2, 22),
+        strict=True,
+    )
+)
 _SIGNS = {
     "&": "and",
     "+": "plus",
@@ -55,7 +75,7 @@ _WITHOUT_SLASH = frozenset(["24/7", "50/50", "9/11", "20/20"])
 
 def rules(language: Language) -> list[Rule]:
     """Rules for what no other rule knows, the more special ones first."""
-    return [*_parts(language), *_numbers(language), *_letters(language), *_signs(language)]
+    return [*_mixed(language), *_parts(language), *_numbers(language), *_letters(language), *_signs(language)]
 
 
 def abbreviations(language: Language) -> list[Rule]:
@@ -87,11 +107,16 @@ def ordinals(language: Language) -> list[Rule]:
         found += [
             (re.compile(r"(?<![\w.,])([12]\d\d0)'?s\b"), lambda at: _plural(year(int(at[1]), language))),
             (re.compile(r"(?<!\w)['\u2019](\d0)s\b"), lambda at: _plural(cardinal(int(at[1]), language))),
+            (re.compile(r"(?<=[a-z] )St\.(?!\s+[A-Z])"), lambda at: "Street"),
+            (re.compile(r"\bSt\.(?=\s+[A-Z])"), lambda at: "Saint"),
+            (re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)k(?!\w)"), _thousands(language)),
+            (re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)x(?!\w)"), lambda at: f"{number(at[1], language)} times"),
             (re.compile(r"\b[Nn]o\.\s?(?=\d)"), lambda match: f"{language.word('number')} "),
             (re.compile(r"(?:(?<=[Cc]all )|(?<=[Dd]ial ))\d{3,6}(?![\d.,-]*\d)"), _one_by_one(language)),
         ]
     if language.code == "de":
         found += [
+            (re.compile(r"(?<![\w.,])(\d0)er\b"), lambda at: f"{cardinal(int(at[1]), language)}er"),
             (re.compile(r"(?<=\w)str\.(?!\w)"), lambda match: "straße"),
             (re.compile(rf"\b({_GERMAN_ARTICLES})\s+(\d{{1,3}})\.(?=\s+\w)", re.IGNORECASE), _german_nth),
         ]
@@ -110,8 +135,22 @@ def _plural(said: str) -> str:
     return re.sub(r"y$", "ie", said) + "s"
 
 
+def _thousands(language: Language) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"{number(found[1], language)} thousand"
+
+
 def _one_by_one(language: Language) -> Callable[[re.Match[str]], str]:
     return lambda found: digits(found[0], language)
+
+
+def _mixed(language: Language) -> list[Rule]:
+    """Names of letters and digits, "MP3", and initials: their full stops end no sentences."""
+    name = re.compile(r"(?<!\w)(?=[A-Z\d]*\d)(?=[A-Z\d]*[A-Z])[A-Z\d]{2,}(?!\w)")
+    initials = re.compile(r"(?<!\w)(?:[A-Z]\.\s){2,}(?=[A-Z])")
+    return [
+        (name, lambda found: spelled(found[0], language)),
+        (initials, lambda found: f"{spelled(found[0], language)} "),
+    ]
 
 
 _BEFORE, _AFTER = r"(?<![\w.,])", r"(?!\w|[.,]\d)"
@@ -164,10 +203,21 @@ def _numbers(language: Language) -> list[Rule]:
     def rest(found: re.Match[str]) -> str:
         return cardinal(int(found[0]), language) if len(found[0]) < 5 else digits(found[0], language)
 
+    verbs = r"(?:\s+(?:is|number|ist|lautet|es|est))*[\s:.]*$"
+    after_code = re.compile(rf"(?:{_CODE[language.code]}){verbs}", re.IGNORECASE)
+
+    def code(found: re.Match[str]) -> str | None:
+        before = found.string[: found.start()]
+        said = ", ".join(digits(one, language) for one in re.findall(r"\d+", found[0]))
+        if found[0].startswith("#"):
+            return f"{language.word('number')} {said}"
+        return said if after_code.search(before) else None
+
     years = rf"(?<=\s)1[0-8]\d\d{_AFTER}|{_BEFORE}(?:19|20)\d\d{_AFTER}"
     return [
         (re.compile(rf"{_BEFORE}({num})\s?[-\N{{EN DASH}}]\s?({num}){_AFTER}(?!-)"), ranged),
-        (re.compile(rf"(?<!\w)#({num}){_AFTER}"), nth),
+        (re.compile(rf"{_BEFORE}(?:#?\d{{4,}}|\d{{3}}(?: \d{{3}})+){_AFTER}"), code),
+        (re.compile(rf"(?<!\w)#(\d{{1,3}}){_AFTER}"), nth),
         (re.compile(years if language.code in ("en", "de") else r"(?!)"), past),
         *_ones(language),
         (re.compile(rf"{_BEFORE}[-\N{{MINUS SIGN}}]?{num}{_AFTER}"), lambda at: number(at[0], language)),
@@ -217,13 +267,11 @@ def _letters(language: Language) -> list[Rule]:
         return spelled(letters, language) + ("'s" if plural and language.code == "en" else plural)
 
     dots = re.compile(r"(?<![\w.])(?:[A-Z]\.){2,}")
+    romans = "|".join(sorted(_ROMAN, key=len, reverse=True))
     return [
         (dots, lambda found: spelled(found[0], language)),
+        (re.compile(rf"(?<=\w\s)(?:{romans})(?!\w)"), lambda at: cardinal(_ROMAN[at[0]], language)),
         (re.compile(r"(?<![\w])([A-ZÄÖÜ]{2,5})(s?)(?![^\W\d_])"), acronym),
-        (
-            re.compile(r"(?<!\w)(?=[A-Z\d]*\d)(?=[A-Z\d]*[A-Z])[A-Z\d]{2,}(?!\w)"),
-            lambda found: spelled(found[0], language),
-        ),
     ]
 
 
@@ -235,7 +283,13 @@ def _is_shouted(found: re.Match[str]) -> bool:
 
 def _signs(language: Language) -> list[Rule]:
     pattern = "|".join(map(re.escape, _SIGNS))
-    return [(re.compile(rf"\s*(?:{pattern})\s*"), lambda found: _sign(found, language))]
+    plus_minus = f" {language.word('plus')} {language.word('minus')} "
+    powers = _POWERS[language.code]
+    return [
+        (re.compile(r"\s*±\s*"), lambda found: plus_minus),
+        (re.compile("[²³]"), lambda found: powers[found[0]]),
+        (re.compile(rf"\s*(?:{pattern})\s*"), lambda found: _sign(found, language)),
+    ]
 
 
 def _sign(found: re.Match[str], language: Language) -> str:

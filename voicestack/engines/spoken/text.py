@@ -20,6 +20,8 @@ _PAUSES = re.compile(
 _NOT_SAID = re.compile(
     r"[^\w\s.,;:?!'\N{RIGHT SINGLE QUOTATION MARK}\N{COMBINING GRAVE ACCENT}-\u036f-]|_|(?<!\w)-|-(?!\w)"
 )
+_LAST_WORDS = re.compile(r"(?:[ap]\.?\s?m|etc|Inc|Ltd|Jr|usw|Co)\.$", re.IGNORECASE)
+"""What ends sentences. Of other abbreviations a name may follow: "Dr. Smith"."""
 _STOPS = ".?!"
 _BREAKS = ",;:"
 
@@ -79,11 +81,12 @@ def rules_of(language: Language) -> tuple[Rule, ...]:
     """All rules of a language, the first to match wins."""
     return (
         *addresses.rules(language)[:3],
+        *measures.rules(language)[:-2],  # "Mio. €" before "Mio."
         *plain.abbreviations(language),
         *dates.rules(language),
         *addresses.rules(language)[3:],
         *plain.ordinals(language),
-        *measures.rules(language),
+        *measures.rules(language)[-2:],
         *plain.rules(language),
     )
 
@@ -109,9 +112,19 @@ def _said(text: str, start: int, end: int, inside: Sequence[tuple[int, int, str]
     for first, last, words in inside:
         said = _joined(said, _clean(text[at:first]), glued=not said)
         said = _joined(said, words, glued=False)
+        if text[last - 1] == "." and words[-1:].isalnum() and _ends_sentence(text, first, last):
+            said += "."
         at = max(at, last)
     rest = _clean(text[at:end])
     return re.sub(r"\s+", " ", _joined(said, rest, glued=not said)).strip()
+
+
+def _ends_sentence(text: str, first: int, last: int) -> bool:
+    """Whether the full stop of something like "p.m." is that of the sentence as well."""
+    after = text[last:].lstrip("\"' )\N{RIGHT DOUBLE QUOTATION MARK}\n")
+    if not _has_sound(after):
+        return True
+    return after[:1].isupper() and _LAST_WORDS.search(text[first:last]) is not None
 
 
 def _joined(before: str, after: str, *, glued: bool) -> str:
