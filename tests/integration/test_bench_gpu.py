@@ -220,3 +220,20 @@ def test_the_tables_of_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixt
     again = capsys.readouterr().out
     assert again
     assert again in first
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["bench", "gpu", "--show", str(tmp_path / "none.json")]) == 2
+    assert "none.json: no figures of `voicestack bench gpu`" in capsys.readouterr().err
+    (tmp_path / "other.json").write_text('{"ttft": []}')
+    assert run_command(["bench", "gpu", "--show", str(tmp_path / "other.json")]) == 2
+    for wrong in (("--only", "nothing"), ("--duty", "2"), ("--levels", "0")):
+        with pytest.raises(SystemExit):
+            run_command(["bench", "gpu", *wrong])
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_folder_without_a_model_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--device", "cpu", "--vllm", VLLM, "--model-folder", str(tmp_path / "m")]
+    assert run_command(["bench", "gpu", *given, "--json", str(tmp_path / "f.json")]) == 2
+    assert "no model as vLLM loads it" in capsys.readouterr().err

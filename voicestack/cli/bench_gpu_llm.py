@@ -34,7 +34,7 @@ async def measure(bench: Bench, plan: Plan, methods: Sequence[str]) -> None:
 
 async def _is_ready(bench: Bench, server: BenchedVllm) -> bool:
     try:
-        await server.ready()
+        await server.ready(bench.record.left_s)
     except NoServer as failed:
         bench.failed(server.launch.name, str(failed), server.tail)
         return False

@@ -111,14 +111,15 @@ class BenchedVllm:
                 await self._process.wait()
             self._ended.set()
 
-    async def ready(self) -> None:
+    async def ready(self, within_s: float = START_LIMIT_S) -> None:
         """Wait until it answers.
 
         Raises:
-            NoServer: it ended, or is not ready after START_LIMIT_S.
+            NoServer: it ended, or is not ready after `within_s`, START_LIMIT_S at most.
         """
+        limit_s = max(0.0, min(within_s, START_LIMIT_S))
         try:
-            async with asyncio.timeout(START_LIMIT_S), httpx.AsyncClient(trust_env=False) as http:
+            async with asyncio.timeout(limit_s), httpx.AsyncClient(trust_env=False) as http:
                 while not self._ended.is_set():
                     with suppress(httpx.TransportError):
                         if (await http.get(f"{self.url}/health")).is_success:
@@ -126,7 +127,7 @@ class BenchedVllm:
                             return
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise NoServer(f"{self.launch.name}: vLLM was not ready after {START_LIMIT_S:.0f} s") from None
+            raise NoServer(f"{self.launch.name}: vLLM was not ready after {limit_s:.0f} s") from None
         raise NoServer(f"{self.launch.name}: vLLM ended while starting: {self.why()}")
 
     async def stop(self) -> None:

@@ -138,7 +138,7 @@ async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job, confi
     async with Scope() as scope:
         scope.start(server.run(), name="vllm sessions")
         try:
-            await server.ready()
+            await server.ready(bench.record.left_s)
             async with _engines(config, bench.clock) as (asr, tts):
                 await _ramp(bench, amounts, job, _Running(server.url, asr, tts, utterance, config), server)
         except (NoServer, StageError, ConfigError, ImportError) as failed:

@@ -163,6 +163,9 @@ class Subject:
             said = await ask_once(ask, request_of(self.script, n), Stopwatch(self._bench.clock), trace)
             script = replace(self.script, said_before=said if self._job.launch.random_weights else "")
             for level in amounts.speculation_levels:
+                what = f"speculation {self._job.method} {level}"
+                if not self._bench.record.has_time_for(what, 1.5 * amounts.level_s):
+                    continue
                 before = await self._server.metrics()
                 closed = await run_closed(
                     Closed(level, amounts.level_s, min_turns=amounts.min_turns),
