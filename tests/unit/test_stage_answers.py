@@ -24,6 +24,7 @@ from voicestack.core.errors import (
     StageUnavailable,
     VoiceStackError,
 )
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.ports import Asr, Pause, SpeechRequest, Transcript, Tts
 from voicestack.server.openapi import document, openapi_route
@@ -60,10 +61,12 @@ class BreakingAsr:
     def __init__(self) -> None:
         self._good = ScriptedAsr(["first"])
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         if self._good.n_utterances:
             raise StageUnavailable("pocketsphinx-0 is gone, see /var/log", stage="asr")
-        async for transcript in self._good.transcribe(sounds):
+        async for transcript in self._good.transcribe(sounds, hints):
             yield transcript
 
 

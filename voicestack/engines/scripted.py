@@ -12,6 +12,7 @@ import numpy as np
 
 from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO, AudioFrame, Pcm, SpokenFrame, ms_to_samples
 from voicestack.core.errors import StageError, StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
@@ -110,8 +111,13 @@ class ScriptedAsr:
         self._final_ms = final_ms
         self.n_utterances = 0
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
-        """See `ports.Asr`. The utterance is counted when the first transcript is asked for."""
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
+        """See `ports.Asr`. Hints are ignored.
+
+        The utterance is counted when the first transcript is asked for.
+        """
         pieces = _pieces(self._texts[self.n_utterances % len(self._texts)])
         self.n_utterances += 1
         n_samples = n_pauses = n_words = 0
