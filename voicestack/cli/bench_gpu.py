@@ -5,6 +5,7 @@ The same program runs against vLLM on a CPU with `--device cpu`.
 """
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -22,7 +23,7 @@ from rich.console import Console
 from voicestack.aio.clock import SystemClock, local_day, unix_s
 from voicestack.cli.bench_gpu_host import Host, describe, find_gpu, vllm_version, why_not
 from voicestack.cli.bench_gpu_llm import measure
-from voicestack.cli.bench_gpu_plan import DTYPES, METHODS, PARTS, Job, Launch, Wish, plan_llm
+from voicestack.cli.bench_gpu_plan import DTYPES, METHODS, PARTS, Job, Launch, Wish, plan_llm, room_on
 from voicestack.cli.bench_gpu_record import Record
 from voicestack.cli.bench_gpu_run import Amounts, Bench
 from voicestack.cli.bench_gpu_shapes import SHAPES, Folders, context_tokens_of, write_folders
@@ -161,6 +162,7 @@ def _run_in(
             "shape": str(args.model_folder or SHAPES[args.shape].like),
             "random_weights": args.model_folder is None,
             "device": device,
+            "load_average": os.getloadavg()[0],
             "prefix_tokens": amounts.prefix_tokens,
             "reply_tokens": amounts.reply_tokens,
         },
@@ -168,9 +170,12 @@ def _run_in(
     parts = list(PARTS) if args.part == "all" else [args.part]
     record = Record(path, clock=clock, budget_s=args.budget_s * len(parts), head=head)
     console.print(f"[dim]figures so far: {path}; logs of vLLM: {work}[/]", highlight=False, soft_wrap=True)
-    bench = Bench(amounts, tuple(shlex.split(args.vllm)), work, clock, record, console)
     folders = write_folders(work / "models", SHAPES[args.shape])
     first = first_launch(args, folders, device)
+    if host.gpu is not None:
+        room = room_on(host.gpu.memory_bytes, 2 * SHAPES[args.shape].n_parameters, amounts.at_once)
+        first, amounts = replace(first, kv_bytes=room.kv_bytes), replace(amounts, at_once=room.at_once)
+    bench = Bench(amounts, tuple(shlex.split(args.vllm)), work, clock, record, console)
     with _ending_in_order():
         for part in parts:
             uvloop.run(_measure_part(args, part, bench, first, folders))
