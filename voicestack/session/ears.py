@@ -72,7 +72,6 @@ class _Utterance:
     sounds: Channel[AudioFrame | Pause]
     start_sample: int
     by_vad: bool
-    hints: Hints
     next_sample: int  # first sample that has not been given to the recogniser
     overflow: bool = False
 
@@ -202,7 +201,6 @@ class Ears:
             Channel(MAX_UTTERANCE_FRAMES, name="asr"),
             start_sample,
             by_vad,
-            self._hints,
             next_sample=start_sample,
         )
         self._current = utterance
@@ -245,7 +243,7 @@ class Ears:
         text = ""
         self._recognising.add(utterance.sounds)
         try:
-            async with aclosing(self._asr.transcribe(utterance.sounds, utterance.hints)) as transcripts:
+            async with aclosing(self._asr.transcribe(utterance.sounds, self._hints)) as transcripts:
                 async for transcript in transcripts:
                     text = transcript.text
                     if transcript.certainty is Certainty.PARTIAL:
