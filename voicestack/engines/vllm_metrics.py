@@ -125,4 +125,8 @@ class VllmMetrics:
                 await self.read()
                 await asyncio.sleep(POLL_S)
         finally:
-            await self._client.aclose()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
