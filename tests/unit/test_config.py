@@ -285,3 +285,15 @@ def test_webrtc_behind_a_firewall(toml: Path) -> None:
     loaded = load(str(toml), env={"VOICESTACK__WEBRTC__TURN_SECRET": "hush"}, sets=[])
     assert loaded.config.webrtc.turn_secret.get_secret_value() == "hush"
     assert {key: value for key, value, _ in loaded.rows()}["webrtc.turn_secret"] == "***"
+
+
+def test_tables_are_values(tmp_path: Path) -> None:
+    path = tmp_path / "some.toml"
+    path.write_text('[vllm.environment]\nA = "1"\n[vllm]\nmodel = "m"\nloras = { de = "/de" }\n')
+    loaded = load(str(path), env={}, sets=['vllm.environment={B="2"}'])
+    assert loaded.config.vllm.environment == {"B": "2"}, "later wins, as a whole"
+    assert loaded.config.vllm.loras == {"de": "/de"}
+    assert loaded.sources["vllm.loras"].endswith(":5")
+    path.write_text('[vllm]\nmodel = "m"\nloras = { de = 3 }\n')
+    with pytest.raises(ConfigError, match=r"some\.toml:3: vllm\.loras\.de should be a valid string"):
+        load(str(path), env={}, sets=[])

@@ -1,18 +1,20 @@
 """On which line of a TOML file does each key stand?"""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 KeyPath = tuple[str, ...]
 """A key with the tables it is in, outermost first."""
 
 
-def leaves(tree: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every key that holds a value, with the value. An empty table counts as one."""
+def leaves(
+    tree: Mapping[str, Any], above: KeyPath = (), *, tables: Collection[KeyPath] = ()
+) -> Iterator[tuple[KeyPath, Any]]:
+    """Every key that holds a value, with the value. An empty table counts as one, and so do `tables`."""
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, (*above, key))
+        if isinstance(value, dict) and value and (*above, key) not in tables:
+            yield from leaves(value, (*above, key), tables=tables)
         else:
             yield (*above, key), value
 
@@ -36,7 +38,9 @@ def key_lines(text: str) -> dict[KeyPath, int]:
             table = _header(tree)
             found.setdefault(table, begin)
         else:
-            found.update((table + path, begin) for path, _ in leaves(tree))
+            for path, _ in leaves(tree):
+                for n in range(1, len(path) + 1):
+                    found.setdefault(table + path[:n], begin)
         statement, begin = "", number + 1
     return found
 

@@ -133,6 +133,9 @@ def _keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath
 KEYS: Mapping[KeyPath, FieldInfo] = dict(_keys(Config))
 """Every key there is, in the order of the schema."""
 
+TABLES = frozenset(path for path, info in KEYS.items() if get_origin(info.annotation) is dict)
+"""The keys whose value is a table."""
+
 SECTIONS = frozenset(path[:-1] for path in KEYS)
 """Every table that keys are in."""
 
@@ -150,7 +153,7 @@ def _from_file(path: Path) -> dict[KeyPath, Given]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_syntax_problem(shown, text, str(error))) from None
     lines = key_lines(text.replace("\r\n", "\n"))
-    return {key: Given(value, f"{shown}:{_line_of(key, lines)}") for key, value in leaves(tree)}
+    return {key: Given(value, f"{shown}:{_line_of(key, lines)}") for key, value in leaves(tree, tables=TABLES)}
 
 
 def _line_of(key: KeyPath, lines: Mapping[KeyPath, int]) -> int:
@@ -185,9 +188,9 @@ def _from_sets(sets: Sequence[str]) -> dict[KeyPath, Given]:
 
 
 def _typed(text: str, info: FieldInfo) -> object:
-    """A value that came as text, as the type that the key has. Lists are written as in TOML."""
+    """A value that came as text, as the type that the key has. Lists and tables are written as in TOML."""
     kind: TypeAdapter[object] = TypeAdapter(info.annotation or str)
-    if get_origin(info.annotation) is tuple:
+    if get_origin(info.annotation) in (tuple, dict):
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
