@@ -140,8 +140,9 @@ def test_says_the_phrase_in_short_frames_word_by_word(with_tts: Callable[[OnTts]
         assert all(frame.pcm.dtype == np.int16 and frame.pcm.ndim == 1 for frame in frames)
         assert all(0 < len(frame.pcm) <= 0.04 * tts.rate_hz for frame in frames)
         said = [frame.text for frame in frames if frame.text]
-        assert len(said) == len(PHRASE.split())
-        assert [text.strip() for text in said] == PHRASE.split()
+        assert [word for text in said for word in text.split()] == PHRASE.split(), "whole words"
+        # A server does not tell where words are: the last ones may come together.
+        assert len(said) >= (8 if isinstance(tts, OpenAiTts) else 10)
         assert all(text.startswith(" ") for text in said[1:])
 
     with_tts(main)
