@@ -499,7 +499,7 @@ def test_an_utterance_that_goes_on_is_sent_again_but_not_for_ever() -> None:
 
     async def main() -> None:
         async with ear(play, window_s=2.5) as (asr, _):
-            three = [TALK, silence(100), PAUSE] * 3
+            three: list[Pcm | Pause] = [TALK, silence(100), PAUSE] * 3
             got = await heard(asr, *three, hiss(500, -20, seed=1))
         assert [one.text for one in got] == ["a", "b", "c", "c d"]
         assert [one.sure for one in got] == ["", "", "c", "c"]
@@ -642,6 +642,7 @@ def test_a_turn_with_ears_and_voice_elsewhere(tmp_path: Path) -> None:
             for at in range(0, len(pcm), 480):
                 audio = base64.b64encode(pcm[at : at + 480].tobytes()).decode()
                 await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+                await asyncio.sleep(0.01)  # the ears keep 300 ms for the VAD to look at
             events: list[dict[str, Any]] = []
             while not events or events[-1]["type"] != "response.done":
                 events.append(json.loads(await ws.recv()))
