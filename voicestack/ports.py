@@ -13,6 +13,7 @@ from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.errors import RateLimited
 from voicestack.core.heard import HeardWord
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
@@ -77,21 +78,26 @@ class Transcript:
         certainty: How far they can be trusted.
         sure: A beginning of the text, in whole words, that no later transcript of the utterance changes.
         words: The same words with their times, from a recogniser that has them.
+        language: Theirs, as ISO 639-1, from a recogniser that finds it out or goes by a hint.
     """
 
     text: str
     certainty: Certainty
     sure: str = ""
     words: tuple[HeardWord, ...] = ()
+    language: str = ""
 
 
 class Asr(Protocol):
     """Turns one utterance into words while it is being spoken."""
 
-    def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         """Yield partials, SETTLED for each Pause, and one FINAL when `sounds` ends.
 
-        A second SETTLED for the same Pause replaces the first: a quick guess, then a better one.
+        A second SETTLED for the same Pause replaces the first: a quick guess, then a better one. `hints` hold
+        for the whole utterance; those that the recogniser has no use for change nothing.
 
         Raises:
             StageError: the recogniser is lost, overloaded or over its budget.

@@ -20,6 +20,7 @@ from voicestack.aio.prefetch import Channel
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import AudioFrame, Pcm
 from voicestack.core.errors import StageUnavailable
+from voicestack.core.hints import Hints
 from voicestack.engines.openai_asr import ListeningServer, OpenAiAsr
 from voicestack.engines.pocketsphinx_asr import PocketSphinxAsr, is_audible, written
 from voicestack.engines.pocketsphinx_worker import Listener, Loudness, load
@@ -165,6 +166,18 @@ def test_partials_then_settled_then_final(with_asr: WithAsr) -> None:
             partials = [one.text for one in got[:-2]]
             assert all(before != after for before, after in itertools.pairwise(partials))
             assert len(partials) >= 2
+
+    with_asr(main)
+
+
+def test_hints_are_taken_by_every_recogniser(with_asr: WithAsr) -> None:
+    async def main(trial: Trial) -> None:
+        utterance = trial.clear[0]
+        hints = Hints("en", "Ada, Nginx. This is about the weather.")
+        async with aclosing(trial.asr.transcribe(sounds_of(heard_as(utterance)), hints)) as transcripts:
+            got = [one async for one in transcripts]
+        assert (got[-1].certainty, got[-1].text) == (Certainty.FINAL, utterance.words.capitalize())
+        assert got[-1].language in ("", "en")
 
     with_asr(main)
 

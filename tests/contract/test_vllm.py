@@ -89,21 +89,21 @@ def test_a_closed_answer_is_aborted_on_the_server(vllm_url: str) -> None:
 
 
 def test_a_full_queue_refuses_at_once_and_disturbs_nobody(vllm_url: str) -> None:
-    settings = replace(GREEDY, max_tokens=40)
+    settings = replace(GREEDY, max_tokens=64)
     n_all = vllm.PLACES + vllm.WAITING
 
     async def main() -> None:
-        before = await VllmMetrics(vllm_url).read()
+        before = await until(vllm_url, lambda figures: figures["running"] == 0)
         async with opened(vllm_url, settings) as llm, asyncio.TaskGroup() as group:
-            request = [replace(ask(LONG, session=f"s{n}")) for n in range(n_all)]
-            others = [group.create_task(whole(llm, one)) for one in request]
+            others = [group.create_task(whole(llm, ask(LONG, session=f"s{n}"))) for n in range(n_all)]
             await until(vllm_url, lambda figures: figures["running"] + figures["waiting"] == n_all)
             with pytest.raises(StageOverloaded) as refused:
                 await asyncio.wait_for(whole(llm, ask(QUESTION, session="late")), 5.0)  # of 30
             assert refused.value.code == "stage_overloaded"
             assert refused.value.retryable
-        assert len({said(other.result()) for other in others}) == 1  # greedy, and all of them complete
-        assert others[0].result()[-1].usage is not None
+        for other in others:
+            assert said(other.result()).strip()
+            assert other.result()[-1].usage is not None  # it came to its end
         after = await VllmMetrics(vllm_url).read()
         assert after["refused"] == before["refused"] + 1
         async with opened(vllm_url) as llm:
@@ -115,7 +115,7 @@ def test_a_full_queue_refuses_at_once_and_disturbs_nobody(vllm_url: str) -> None
 def test_a_prime_is_found_again_by_the_reply(vllm_url: str) -> None:
     async def main() -> None:
         async with opened(vllm_url) as llm:
-            before = await VllmMetrics(vllm_url).read()
+            before = await until(vllm_url, lambda figures: figures["running"] == 0)
             await llm.prime(with_history("what is the"))
             primed = await until(vllm_url, lambda figures: figures["prompt_tokens"] > before["prompt_tokens"])
             usage = (await whole(llm, with_history("what is the capital city of france")))[-1].usage
@@ -183,6 +183,7 @@ def supervised() -> Iterator[tuple[asyncio.Runner, VllmServer]]:
         async def stop() -> None:
             running.cancel()
             await asyncio.wait([running])
+            await asyncio.sleep(0.1)  # its engine's end of the pipe closes
 
         try:
             runner.run(ready())

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
 from tests.support.fake_vllm import install
 from voicestack.cli import bench_gpu
 from voicestack.cli.bench_gpu_host import Gpu
+from voicestack.cli.bench_gpu_whisper import SAID_TOKENS, WHISPERS, write_whisper
 from voicestack.cli.main import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,11 +104,27 @@ def test_the_part_speech(
     (level,) = found["sessions"]
     assert (level["n_sessions"], level["n_missing"]) == (2, 0)
     assert level["n"] >= 2
+    assert found["sessions_warm_up"][0]["n"] == 2
     assert all(turn["voice_ms"] >= turn["clause_ms"] >= turn["final_ms"] for turn in level["turns"])
     assert level["passes"] == (level["voice_ms"]["p95"] <= 300)
     n_sessions = 2 if level["passes"] else 0
     assert found["sessions_per_gpu"] == n_sessions
     assert f"**{n_sessions} sessions on one CPU.**" in capsys.readouterr().out
+
+
+def test_a_random_whisper_says_other_words_every_time_and_stops(tmp_path: Path) -> None:
+    """As faster-whisper hears it: nothing in it looks like a hallucination, which would be decoded again."""
+    from faster_whisper import WhisperModel  # type: ignore[import-untyped]
+
+    write_whisper(tmp_path, WHISPERS["tiny"])
+    model = WhisperModel(str(tmp_path), device="cpu", compute_type="int8")
+    noise = np.random.default_rng(1).standard_normal(80_000).astype(np.float32) / 10
+    (segment,) = model.transcribe(noise, language="en", without_timestamps=True, beam_size=1)[0]
+    words = segment.text.split()
+    assert SAID_TOKENS - 1 <= len(words) <= SAID_TOKENS
+    assert len(set(words)) > 0.9 * len(words)
+    assert segment.temperature == 0.0
+    assert segment.no_speech_prob < 0.1
 
 
 def test_what_fails_does_not_keep_the_rest_from_being_measured(
@@ -202,3 +220,20 @@ def test_the_tables_of_an_earlier_run(tmp_path: Path, capsys: pytest.CaptureFixt
     again = capsys.readouterr().out
     assert again
     assert again in first
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["bench", "gpu", "--show", str(tmp_path / "none.json")]) == 2
+    assert "none.json: no figures of `voicestack bench gpu`" in capsys.readouterr().err
+    (tmp_path / "other.json").write_text('{"ttft": []}')
+    assert run_command(["bench", "gpu", "--show", str(tmp_path / "other.json")]) == 2
+    for wrong in (("--only", "nothing"), ("--duty", "2"), ("--levels", "0")):
+        with pytest.raises(SystemExit):
+            run_command(["bench", "gpu", *wrong])
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_folder_without_a_model_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--device", "cpu", "--vllm", VLLM, "--model-folder", str(tmp_path / "m")]
+    assert run_command(["bench", "gpu", *given, "--json", str(tmp_path / "f.json")]) == 2
+    assert "no model as vLLM loads it" in capsys.readouterr().err

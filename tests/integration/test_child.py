@@ -261,3 +261,28 @@ def test_tether_wants_a_command() -> None:
 def test_tether_becomes_the_command() -> None:
     command = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--", "sh", "-c", "exit 7"]
     assert subprocess.run(command, check=False).returncode == 7
+
+
+def test_what_it_started_itself_dies_with_it() -> None:
+    """A grandchild that holds the pipe must not hide the death."""
+    code = (
+        "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
+    )
+    pids: list[int] = []
+
+    async def read_pid(process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        pids.append(int(await process.stdout.readline()))
+
+    async def main() -> None:
+        child = make(python(code), read_pid)
+        async with Scope() as scope:
+            scope.start(child.run(), name="child")
+            await until(lambda: child.is_ready)
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+            await until(lambda: len(pids) == 2 and child.is_ready)
+            await until(lambda: not is_alive(pids[0]))
+        await until(lambda: not is_alive(pids[1]))
+
+    asyncio.run(main())

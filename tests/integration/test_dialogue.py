@@ -20,6 +20,7 @@ from voicestack.core.commands import (
     TruncateItem,
 )
 from voicestack.core.errors import StageRejected, StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Item
 from voicestack.core.ids import ItemId
 from voicestack.core.marks import Mark
@@ -278,7 +279,9 @@ def test_a_recogniser_that_is_too_late_is_still_answered() -> None:
 class BrokenAsr:
     """Satisfies `ports.Asr`, for a moment."""
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         async for _ in sounds:
             raise StageUnavailable("the recogniser is gone", stage="asr")
         yield Transcript("", Certainty.FINAL)
@@ -550,7 +553,9 @@ def test_deleting_the_item_that_is_being_spoken() -> None:
 class StuckAsr:
     """Reads nothing for a second."""
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         await asyncio.sleep(1.0)
         async for _ in sounds:
             pass

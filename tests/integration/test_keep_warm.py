@@ -2,19 +2,26 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
+import httpx
+import pytest
 import websockets
 
 from tests.support.server import SCRIPTED, with_server
+from tests.support.sleepy_python import write_python
 from tests.support.sleepy_vllm import FakeVllm
 from voicestack.aio.clock import SystemClock
 from voicestack.cli.bench_server import http_get
 from voicestack.config.load import load
 from voicestack.config.schema import Config
+from voicestack.core.errors import ConfigError
 from voicestack.server.assembly import Connected
 from voicestack.server.assembly_llm import llm_of
 from voicestack.server.keep_warm import HEARTBEAT_S, heartbeat_of, warmth_of
@@ -56,12 +63,7 @@ async def figure(port: int, name: str) -> float:
 
 async def type_a_question(port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/v1/realtime?model=voicestack") as ws:
-        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello!"}]}
-        await ws.send(json.dumps({"type": "conversation.item.create", "item": item}))
-        await ws.send(json.dumps({"type": "response.create"}))
-        async for message in ws:
-            if json.loads(message)["type"] == "response.done":
-                return
+        await ask(ws)
 
 
 def serve_with(url: str, *sets: str) -> list[str]:
@@ -104,6 +106,62 @@ def test_a_model_that_cools_off_is_noticed_and_forgiven() -> None:
         with_server(partial(cool_off_and_warm_up_again, fake), sets=sets)
 
 
+def test_a_vllm_that_is_killed_under_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is real but vLLM itself: its command line, two processes, the takeover, the same session."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+
+    async def script(port: int) -> None:
+        taken_over = 'voicestack_engine_counts_total{engine="llm",figure="takeovers"}'
+        await until_asleep(port)
+        async with websockets.connect(f"ws://127.0.0.1:{port}/v1/realtime?model=voicestack") as ws:
+            assert await ask(ws) == "It is Paris, of course."
+            os.kill(await serving_pid(tmp_path), signal.SIGKILL)
+            assert await ask(ws) == "It is Paris, of course."
+        assert await figure(port, taken_over) == 1
+        await until_ready(port, 200)
+        await until_asleep(port)
+
+    sets = [
+        *SCRIPTED,
+        "llm.engine=vllm",
+        f"vllm.python={write_python(tmp_path)}",
+        f"vllm.model={tmp_path / 'model'}",
+        "vllm.spare=true",
+        "vllm.gpu_memory_ratio=0.45",
+    ]
+    with_server(script, sets=sets, timeout_s=60)
+    first, second, *_ = (tmp_path / "lines").read_text().splitlines()
+    assert "dev=1" in first
+    assert "--enable-sleep-mode" in first
+    assert "--gpu-memory-utilization 0.45" in second
+
+
+async def serving_pid(folder: Path) -> int:
+    """Of the server that was started first."""
+    socket = (folder / "lines").read_text().splitlines()[0].split("--uds ")[1].split()[0]
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=socket, verify=False)) as http:
+        return int((await http.get("http://x/seen")).json()["pid"])
+
+
+async def until_asleep(port: int) -> None:
+    async with asyncio.timeout(20):
+        while await figure(port, 'voicestack_engine_figure{engine="llm",figure="spares_asleep"}') < 1:  # noqa: ASYNC110 - it is about another process
+            await asyncio.sleep(0.05)
+
+
+async def ask(ws: websockets.ClientConnection) -> str:
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello!"}]}
+    await ws.send(json.dumps({"type": "conversation.item.create", "item": item}))
+    await ws.send(json.dumps({"type": "response.create"}))
+    async for message in ws:
+        event = json.loads(message)
+        if event["type"] == "response.done":
+            assert event["response"]["status"] == "completed", event
+            return str(event["response"]["output"][0]["content"][0]["transcript"])
+    raise AssertionError("the session has ended")
+
+
 def config(*sets: str) -> Config:
     return load("embedded", env={}, sets=sets).config
 
@@ -136,3 +194,9 @@ def test_the_embedded_model_is_only_primed_in_each_slot() -> None:
     warmth = warmth_of(config("llm.slots=3"), None)
     assert (tuple(warmth.history_tokens), warmth.n_places) == ((), 3)
     assert warmth.doubt() is None
+
+
+def test_a_spare_needs_room_on_the_gpu() -> None:
+    with pytest.raises(ConfigError, match=r"gpu_memory_ratio.*0\.48"):
+        config("llm.engine=vllm", "vllm.spare=true")
+    assert config("llm.engine=vllm", "vllm.spare=true", "vllm.gpu_memory_ratio=0.45").vllm.spare

@@ -11,7 +11,7 @@ import pytest
 
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
-from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
+from voicestack.core.errors import StageError, StageOverloaded, StageRejected, StageTimeout, StageUnavailable
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.notes import Usage
@@ -184,7 +184,7 @@ def test_the_dialect_of_llama_server() -> None:
         ("403 Forbidden", StageRejected),
         ("404 Not Found", StageRejected),
         ("422 Unprocessable", StageRejected),
-        ("429 Too Many Requests", StageUnavailable),
+        ("429 Too Many Requests", StageOverloaded),
         ("500 Internal Server Error", StageUnavailable),
         ("503 Service Unavailable", StageUnavailable),
     ],

@@ -86,7 +86,11 @@ def test_a_worker_that_is_killed_in_mid_phrase_is_replaced(voice: VoiceFile) -> 
             assert worker.n_restarts == 1
             assert worker.n_streams == 0
             assert worker.pid not in (None, old)
-            assert tts.figures() == {"piper_phrases": 2, "piper_waiting": 0, "piper_idle_workers": 1}
+            assert tts.figures() == {
+                "piper_phrases_total": 2,
+                "piper_waiting_phrases": 0,
+                "piper_idle_workers": 1,
+            }
             return [old, worker.pid or 0]
 
     async def expect_loss(frames: AsyncIterator[SpokenFrame]) -> None:
@@ -139,7 +143,7 @@ def test_a_first_clause_overtakes_what_follows_another(voice: VoiceFile) -> None
                 for name, follows in (("busy", False), ("later", True), ("first", False), ("second", False)):
                     group.create_task(say(name, follows=follows))
                     await settle()
-                assert tts.figures()["piper_waiting"] == 3
+                assert tts.figures()["piper_waiting_phrases"] == 3
                 signal_to(tts.workers[0], signal.SIGCONT)
             assert order == ["busy", "first", "second", "later"]
 
@@ -155,7 +159,7 @@ def test_a_busy_session_leaves_one_worker_to_the_others(voice: VoiceFile) -> Non
                 story = [group.create_task(spoken(tts, STORY, follows=True)) for _ in range(3)]
                 await settle()
                 assert sorted(worker.n_streams for worker in tts.workers) == [0, 1]
-                assert tts.figures()["piper_waiting"] == 2
+                assert tts.figures()["piper_waiting_phrases"] == 2
                 (free,) = (worker for worker in tts.workers if not worker.n_streams)
                 signal_to(free, signal.SIGCONT)
                 assert joined(await spoken(tts, "Yes.")) == "Yes."
@@ -196,7 +200,7 @@ def test_who_gives_up_waiting_leaves_no_trace(voice: VoiceFile, monkeypatch: pyt
                 async with Scope() as impatient:
                     impatient.start(expect_end(tts.speak(SpeechRequest("Hello?"))), name="impatient")
                     await settle()
-                assert tts.figures()["piper_waiting"] == 0
+                assert tts.figures()["piper_waiting_phrases"] == 0
                 signal_to(tts.workers[0], signal.SIGCONT)
                 await busy
             assert joined(await spoken(tts, "Hello?")) == "Hello?"
@@ -217,9 +221,9 @@ def test_who_hangs_up_as_he_is_served_gives_the_worker_back(voice: VoiceFile) ->
                 await settle()
                 waiting = loop.create_task(spoken(tts, "Hello?"))
                 await settle()
-                assert tts.figures()["piper_waiting"] == 1
+                assert tts.figures()["piper_waiting_phrases"] == 1
                 busy.cancel()
-                while tts.figures()["piper_waiting"]:  # noqa: ASYNC110 (step by step)
+                while tts.figures()["piper_waiting_phrases"]:  # noqa: ASYNC110 (step by step)
                     await asyncio.sleep(0)
                 for _ in range(n_steps):
                     await asyncio.sleep(0)

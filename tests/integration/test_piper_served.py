@@ -67,6 +67,8 @@ def test_a_server_speaks_with_it(tmp_path: Path) -> None:
             assert [one["id"] for one in models][2:] == ["en_US-tiny-low", "de_DE-tiny-low"]
             metrics = (await client.get("/metrics")).text
             assert 'voicestack_child_ready{child="piper"} 1.0' in metrics
+            assert re.search(r'engine_counts_total\{engine="tts",figure="phrase_cache_hits"\} [1-9]', metrics)
+            assert re.search(r'engine_figure\{engine="tts",figure="piper_waiting_phrases"\} 0', metrics)
 
     with_server(script, sets=sets, timeout_s=60)
 
@@ -87,9 +89,9 @@ def test_its_memory_is_warm(tmp_path: Path) -> None:
             for text in ("One moment, please.", config.session.apology):
                 async with aclosing(tts.speak(SpeechRequest(f" {text}"))) as frames:
                     assert "".join([frame.text async for frame in frames]) == f" {text}"
-            assert tts.figures()["phrase_cache_hits"] == 2
-            assert tts.figures()["phrase_cache_misses"] == 0
-            assert tts.figures()["piper_phrases"] >= 2
+            assert tts.figures()["phrase_cache_hits_total"] == 2
+            assert tts.figures()["phrase_cache_misses_total"] == 0
+            assert tts.figures()["piper_phrases_total"] >= 2
 
     asyncio.run(main())
 

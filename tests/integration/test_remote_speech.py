@@ -29,6 +29,7 @@ from voicestack.core.errors import (
     StageTimeout,
     StageUnavailable,
 )
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.resample import Resampler
 from voicestack.core.wav import find_sound
 from voicestack.engines.openai_asr import ListeningServer, OpenAiAsr
@@ -182,7 +183,7 @@ async def until_answered(asr: OpenAiAsr) -> None:
         await asyncio.sleep(0.001)
 
 
-async def heard(asr: OpenAiAsr, *sounds: Pcm | Pause) -> list[Transcript]:
+async def heard(asr: OpenAiAsr, *sounds: Pcm | Pause, hints: Hints = NO_HINTS) -> list[Transcript]:
     """Sounds that come no faster than pauses are answered."""
 
     async def breathing() -> AsyncIterator[AudioFrame | Pause]:
@@ -192,7 +193,7 @@ async def heard(asr: OpenAiAsr, *sounds: Pcm | Pause) -> list[Transcript]:
                 await until_answered(asr)
 
     got: list[Transcript] = []
-    await keep(asr.transcribe(breathing()), got)
+    await keep(asr.transcribe(breathing(), hints), got)
     return got
 
 
@@ -476,7 +477,11 @@ def test_what_is_asked_of_an_ear() -> None:
 
     async def main() -> None:
         async with ear(play, language="de") as (asr, _):
+            hinted = await heard(asr, TALK, hints=Hints("fr", "Ada, Nginx."))
+            assert [(one.text, one.language) for one in hinted] == [("words 1", "fr")]
+            assert seen.pop()[2] == ["m", "fr", "json", "Ada, Nginx."]
             got = await heard(asr, silence(1000), TALK, PAUSE, silence(500))
+            assert {one.language for one in got} == {"de"}
             assert [(one.text, one.certainty) for one in got] == [
                 ("words 1", Certainty.SETTLED),
                 ("words 1", Certainty.FINAL),

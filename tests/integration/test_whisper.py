@@ -21,9 +21,11 @@ from tests.support.tone_whisper import TALK, tone_asr
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.prefetch import Channel
 from voicestack.aio.scope import Scope
+from voicestack.cli.random_whisper import Shape, build
 from voicestack.config.load import load
 from voicestack.core.audio import AudioFrame
 from voicestack.core.errors import ConfigError, StageTimeout, StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.engines import whisper_pool
 from voicestack.engines.pipe import Frame, Kind, Unpacker
 from voicestack.engines.whisper_asr import WhisperAsr
@@ -53,12 +55,13 @@ async def running(model: Path, n_processes: int = 1, **options: Any) -> AsyncIte
         yield asr
 
 
-async def heard(asr: WhisperAsr, n: int = 0) -> list[Transcript]:
-    async def sounds() -> AsyncIterator[AudioFrame | Pause]:
-        for frame in frames_of(TALK[n].pcm):
-            yield frame
+async def sounds_of(n: int) -> AsyncIterator[AudioFrame | Pause]:
+    for frame in frames_of(TALK[n].pcm):
+        yield frame
 
-    return await listened(asr, sounds())
+
+async def heard(asr: WhisperAsr, n: int = 0) -> list[Transcript]:
+    return await listened(asr, sounds_of(n))
 
 
 async def listened(asr: WhisperAsr, sounds: AsyncIterator[AudioFrame | Pause]) -> list[Transcript]:
@@ -75,6 +78,21 @@ def end(asr: WhisperAsr, how: signal.Signals, n: int = 0) -> None:
     pid = asr.workers[n].pid
     assert pid is not None
     os.kill(pid, how)
+
+
+def test_a_process_hears_each_utterance_in_the_language_of_its_hints(tmp_path: Path) -> None:
+    folder = build(tmp_path, Shape(1, 1, 64, 2, n_mels=80, n_languages=99), n_tokens=4)
+
+    async def main() -> None:
+        async with running(folder, language="fr") as asr:
+            for hints, language in ((Hints("de", "w1 w2"), "de"), (NO_HINTS, "fr")):
+                async with aclosing(asr.transcribe(sounds_of(0), hints)) as transcripts:
+                    assert [one.language async for one in transcripts][-1] == language
+            with pytest.raises(StageUnavailable, match="does not know 'yue'"):
+                await anext(asr.transcribe(sounds_of(0), Hints("yue")))
+            assert asr.workers[0].n_restarts == 0
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])

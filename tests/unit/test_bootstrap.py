@@ -2,6 +2,7 @@
 
 import ast
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -371,7 +372,7 @@ def test_where_vllm_cannot_be_had_the_tests_are_told_why(
 )
 def test_pip_is_asked_for_torch(monkeypatch: pytest.MonkeyPatch, said: str, code: int, words: str) -> None:
     monkeypatch.setattr(vllm, "PYTHON", sys.version_info[:2])
-    monkeypatch.setattr(vllm.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     pip: list[str | Path] = [sys.executable, "-c", f"print({said!r}); raise SystemExit({code})"]
     reason = vllm._reason_against(pip)
     assert reason.startswith(words)

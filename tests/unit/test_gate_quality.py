@@ -22,6 +22,7 @@ from voicestack.cli.gate_set import DEFAULT_SET, LabelledSet, read_set
 from voicestack.cli.gate_verdict import Run, Terms, Verdict, compare
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.errors import ConfigError, StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Message
 from voicestack.core.tools import ToolCall
 from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
@@ -66,7 +67,9 @@ def rightly_called(messages: Sequence[Message]) -> str | ToolCall:
 class DeafAsr:
     """Fails on everything."""
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         raise StageUnavailable("no decoder", stage="asr")
         yield  # an async generator
 

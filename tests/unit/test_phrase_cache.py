@@ -16,6 +16,7 @@ from voicestack.engines.scripted import ScriptedTts
 from voicestack.ports import SpeechRequest, Tts
 
 MB = 1_000_000
+NAMES = "abcdefghijklmnopqrst"
 
 
 async def spoken(tts: Tts, text: str, voice: str = "default", speed: float = 1.0) -> list[SpokenFrame]:
@@ -41,7 +42,7 @@ def test_a_phrase_is_made_once() -> None:
         assert pcm_of(again) == pcm_of(first)
         assert [frame.text for frame in again] == [frame.text for frame in first]
         assert len(tts.requests) == 1
-        assert cache.figures()["phrase_cache_hits"] == cache.figures()["phrase_cache_misses"] == 1
+        assert cache.figures()["phrase_cache_hits_total"] == cache.figures()["phrase_cache_misses_total"] == 1
 
     asyncio.run(main())
 
@@ -86,28 +87,34 @@ def test_the_least_recently_used_go_and_fixed_ones_stay() -> None:
         await cache.warm()
         assert len(tts.requests) == 1
         for n in range(20):
-            await spoken(cache, f"Phrase {n}.")
-            await spoken(cache, "Phrase 0.")
+            await spoken(cache, f"Phrase {NAMES[n]}.")
+            await spoken(cache, "Phrase a.")
             assert cache.figures()["phrase_cache_bytes"] <= size_bytes
-        assert cache.figures()["phrase_cache_evicted"] > 0
+        assert cache.figures()["phrase_cache_evicted_total"] > 0
         n_made = len(tts.requests)
         assert n_made == 21
         await spoken(cache, "Sorry.")
-        await spoken(cache, "Phrase 0.")
+        await spoken(cache, "Phrase a.")
         assert len(tts.requests) == n_made
-        await spoken(cache, "Phrase 1.")
+        await spoken(cache, "Phrase b.")
         assert len(tts.requests) == n_made + 1
 
     asyncio.run(main())
 
 
-def test_what_is_too_long_or_too_large_is_not_kept() -> None:
+def test_what_is_too_long_or_personal_or_too_large_is_not_kept() -> None:
     async def main() -> None:
         tts = ScriptedTts()
         long = "word " * (MAX_CHARS // 5) + "more."
         cache = PhraseCache(tts, max_bytes=MB)
         nothing = PhraseCache(tts, max_bytes=0)
-        for one, text in ((cache, long), (nothing, "Yes."), (cache, ""), (cache, "  ")):
+        for one, text in (
+            (cache, long),
+            (cache, "Your code is 4711."),
+            (nothing, "Yes."),
+            (cache, ""),
+            (cache, "  "),
+        ):
             assert joined(await spoken(one, text)) == joined(await spoken(one, text)) == text
             assert one.figures()["phrase_cache_phrases"] == 0
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.realtime_check import check_server_frames, make_protocol
 from voicestack.core.commands import Configure
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.notes import Configured, MessageStarted, ReplyStarted
 from voicestack.core.settings import ServerVad, SessionSettings
@@ -99,9 +100,9 @@ def test_the_first_frame_shows_the_whole_session() -> None:
             turn_detection=ServerVad(0.25, 100, 200, create_response=False, interrupt_response=False),
             max_output_tokens=80,
             show_transcripts=False,
-            language="de",
+            hints=Hints("de", "Grüß Gott!"),
         ),
-        SessionSettings(turn_detection=None, language="en"),
+        SessionSettings(turn_detection=None, hints=Hints("en")),
     ],
 )
 def test_the_defaults_come_back_as_settings(defaults: SessionSettings) -> None:
@@ -170,7 +171,28 @@ def test_transcription_can_be_switched_off_and_on() -> None:
     wanted = {"language": "en", "keywords": ["voicestack"]}
     session = update(protocol, {"audio": {"input": {"transcription": wanted}}})
     assert session["audio"]["input"]["transcription"] == {"model": "default", **wanted}
-    assert protocol.settings == SessionSettings(language="en")
+    assert protocol.settings == SessionSettings(hints=Hints("en", "voicestack."))
+
+
+def test_a_language_that_the_recogniser_does_not_know_is_refused() -> None:
+    protocol = make_protocol(SessionSettings(languages=("de", "en")))
+    path = "session.audio.input.transcription.language"
+    error = refused(protocol, {"audio": {"input": {"transcription": {"language": "tlh"}}}})
+    assert (error["code"], error["param"]) == ("invalid_value", path)
+    assert "(de, en)" in error["message"]
+    assert refused(protocol, {"input_audio_transcription": {"language": "German"}})["param"] == path
+    wanted = {"language": "de-CH", "prompt": "Grüezi."}
+    session = update(protocol, {"audio": {"input": {"transcription": wanted}}})
+    assert session["audio"]["input"]["transcription"] == {"model": "default", **wanted}
+    assert protocol.settings.hints == Hints("de", "Grüezi.")
+    update(protocol, {"audio": {"input": {"transcription": {"language": "", "prompt": ""}}}})
+    assert protocol.settings.hints == NO_HINTS
+
+
+def test_a_recogniser_without_languages_takes_any() -> None:
+    protocol = make_protocol()
+    update(protocol, {"audio": {"input": {"transcription": {"language": "tlh"}}}})
+    assert protocol.settings.hints == Hints("tlh")
 
 
 def test_null_means_not_given_where_nothing_can_be_null() -> None:

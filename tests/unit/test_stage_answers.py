@@ -24,8 +24,9 @@ from voicestack.core.errors import (
     StageUnavailable,
     VoiceStackError,
 )
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedLlm, ScriptedTts
-from voicestack.ports import Asr, Pause, SpeechRequest, Transcript, Tts
+from voicestack.ports import Asr, Certainty, Pause, SpeechRequest, Transcript, Tts
 from voicestack.server.openapi import document, openapi_route
 from voicestack.server.readiness import question
 from voicestack.server.stages.errors import STATUSES, told
@@ -60,10 +61,12 @@ class BreakingAsr:
     def __init__(self) -> None:
         self._good = ScriptedAsr(["first"])
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         if self._good.n_utterances:
             raise StageUnavailable("pocketsphinx-0 is gone, see /var/log", stage="asr")
-        async for transcript in self._good.transcribe(sounds):
+        async for transcript in self._good.transcribe(sounds, hints):
             yield transcript
 
 
@@ -203,6 +206,42 @@ def test_a_transcription_that_breaks_off_ends_with_the_error_or_is_one() -> None
     assert len(seen) == 2
     answer = Bench(asr=BreakingAsr()).post("transcriptions", files=files)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "stage_unavailable")
+
+
+class PolyglotAsr:
+    """Satisfies `ports.Asr`: says in which language, and after which prompt, it heard."""
+
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
+        async for _ in sounds:
+            pass
+        yield Transcript(f"after {hints.prompt}", Certainty.FINAL, language=hints.language or "fi")
+
+
+@pytest.mark.parametrize(
+    ("data", "language", "text"),
+    [
+        ({"language": "pt-BR", "prompt": "Nginx"}, "pt", "after Nginx after Nginx"),
+        ({}, "fi", "after after"),
+    ],
+)
+def test_a_recording_is_heard_with_its_hints(data: dict[str, str], language: str, text: str) -> None:
+    bench = Bench(asr=PolyglotAsr(), sets=("asr.engine=whisper", "whisper.model=small"))
+    files = {"file": ("a.wav", two_utterances())}
+    verbose = {"response_format": "verbose_json", **data}
+    answer = bench.post("transcriptions", files=files, data=verbose)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["language"], answer.json()["text"]) == (language, text)
+
+
+@pytest.mark.parametrize(("model", "language"), [("small", "tlh"), ("base.en", "de")])
+def test_a_language_that_whisper_does_not_know_is_refused(model: str, language: str) -> None:
+    bench = Bench(asr=PolyglotAsr(), sets=("asr.engine=whisper", f"whisper.model={model}"))
+    files = {"file": ("a.wav", two_utterances())}
+    answer = bench.post("transcriptions", files=files, data={"language": language})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "unsupported_language", "language")
 
 
 def test_who_is_not_admitted_knows_when_to_come_back() -> None:

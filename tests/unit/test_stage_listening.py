@@ -12,6 +12,7 @@ from tests.support.virtual_loop import run_virtual
 from voicestack.aio.clock import LoopClock
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
 from voicestack.core.errors import Overloaded, StageError, StageTimeout, StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.engines.scripted import EnergyVad, ScriptedAsr
 from voicestack.ports import Asr, Certainty, Pause, SpeechWindow, Transcript, Vad
 from voicestack.server.stages.admission import Pace, Turnstile
@@ -25,7 +26,9 @@ class HearingAsr:
     def __init__(self) -> None:
         self.heard: list[Pcm] = []
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         frames = [sound.pcm async for sound in sounds if isinstance(sound, AudioFrame)]
         self.heard.append(np.concatenate(frames))
         yield Transcript("not yet", Certainty.PARTIAL)
@@ -109,7 +112,9 @@ def test_words_that_are_none_are_left_out() -> None:
 class FailingAsr:
     """Satisfies `ports.Asr`; the decoder is gone in mid-utterance."""
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         async for _ in sounds:
             yield Transcript("a", Certainty.PARTIAL)
             raise StageUnavailable("gone", stage="asr")
@@ -118,7 +123,9 @@ class FailingAsr:
 class MuteAsr:
     """Breaks the contract of `ports.Asr`: there is no final transcript."""
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         async for _ in sounds:
             yield Transcript("a", Certainty.PARTIAL)
 

@@ -5,6 +5,7 @@ The same program runs against vLLM on a CPU with `--device cpu`.
 """
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -22,13 +23,14 @@ from rich.console import Console
 from voicestack.aio.clock import SystemClock, local_day, unix_s
 from voicestack.cli.bench_gpu_host import Host, describe, find_gpu, vllm_version, why_not
 from voicestack.cli.bench_gpu_llm import measure
-from voicestack.cli.bench_gpu_plan import DTYPES, METHODS, PARTS, Job, Launch, Wish, plan_llm
+from voicestack.cli.bench_gpu_plan import DTYPES, METHODS, PARTS, Job, Launch, Wish, plan_llm, room_on
 from voicestack.cli.bench_gpu_record import Record
 from voicestack.cli.bench_gpu_run import Amounts, Bench
 from voicestack.cli.bench_gpu_shapes import SHAPES, Folders, context_tokens_of, write_folders
 from voicestack.cli.bench_gpu_speech import SpeechAmounts, engines_of, measure_sessions, measure_whisper
 from voicestack.cli.bench_gpu_table import markdown
 from voicestack.cli.bench_gpu_whisper import WHISPERS
+from voicestack.core.errors import ConfigError
 
 SUMMARY = "one GPU: first tokens, speculation, cold starts, Whisper, sessions"
 BUDGET_S = 540.0
@@ -81,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=_counts, metavar="N,N", help="callers, ascending")
     parser.add_argument("--sessions-s", type=float, help="seconds for each number of callers")
     parser.add_argument("--at-once", type=int, help="servers that start at the same time")
-    parser.add_argument("--duty", type=float, default=0.15, help="a caller speaks so much of the time")
+    parser.add_argument("--duty", type=_duty, default=0.15, help="a caller speaks so much of the time")
     parser.add_argument("--whisper", choices=[*WHISPERS], help="shape of the random Whisper")
     parser.add_argument(
         "--set",
@@ -112,6 +114,13 @@ def _names(known: tuple[str, ...]) -> Any:
     return read
 
 
+def _duty(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share of the time")
+    return value
+
+
 def _counts(text: str) -> tuple[int, ...]:
     try:
         found = tuple(int(word) for word in text.split(","))
@@ -126,11 +135,12 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     """Measure. Returns the exit code and the figures, which are also written while they come.
 
     Raises:
-        ConfigError: the model folder, or the engines of the section `sessions`, cannot be used.
+        ConfigError: the model folder, the engines of the section `sessions`, or the file to show, cannot be
+            used.
         BadWav: there are no recordings for it.
     """
     if args.show is not None:
-        print(markdown(orjson.loads(args.show.read_bytes())), end="")
+        print(_tables_of(args.show), end="")
         return 0, None
     device = "cpu" if args.device == "cpu" else "cuda"
     vllm = shlex.split(args.vllm)
@@ -144,6 +154,18 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
         return _run_in(args, host, device, args.work)
     with tempfile.TemporaryDirectory(prefix="voicestack-bench-gpu-") as work:
         return _run_in(args, host, device, Path(work))
+
+
+def _tables_of(path: Path) -> str:
+    """The tables of an earlier run.
+
+    Raises:
+        ConfigError: the file is none of ours.
+    """
+    try:
+        return markdown(orjson.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as bad:
+        raise ConfigError(f"{path}: no figures of `voicestack bench gpu` ({bad})") from bad
 
 
 def _run_in(
@@ -161,6 +183,7 @@ def _run_in(
             "shape": str(args.model_folder or SHAPES[args.shape].like),
             "random_weights": args.model_folder is None,
             "device": device,
+            "load_average": os.getloadavg()[0],
             "prefix_tokens": amounts.prefix_tokens,
             "reply_tokens": amounts.reply_tokens,
         },
@@ -168,9 +191,12 @@ def _run_in(
     parts = list(PARTS) if args.part == "all" else [args.part]
     record = Record(path, clock=clock, budget_s=args.budget_s * len(parts), head=head)
     console.print(f"[dim]figures so far: {path}; logs of vLLM: {work}[/]", highlight=False, soft_wrap=True)
-    bench = Bench(amounts, tuple(shlex.split(args.vllm)), work, clock, record, console)
     folders = write_folders(work / "models", SHAPES[args.shape])
     first = first_launch(args, folders, device)
+    if host.gpu is not None:
+        room = room_on(host.gpu.memory_bytes, 2 * SHAPES[args.shape].n_parameters, amounts.at_once)
+        first, amounts = replace(first, kv_bytes=room.kv_bytes), replace(amounts, at_once=room.at_once)
+    bench = Bench(amounts, tuple(shlex.split(args.vllm)), work, clock, record, console)
     with _ending_in_order():
         for part in parts:
             uvloop.run(_measure_part(args, part, bench, first, folders))

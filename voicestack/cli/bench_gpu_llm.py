@@ -6,7 +6,7 @@ from voicestack.aio.scope import Scope
 from voicestack.cli.bench_gpu_load import Clients
 from voicestack.cli.bench_gpu_plan import MODEL, Job, Plan, groups
 from voicestack.cli.bench_gpu_run import START_GUESS_S, Bench
-from voicestack.cli.bench_gpu_server import VllmServer
+from voicestack.cli.bench_gpu_server import BenchedVllm
 from voicestack.cli.bench_gpu_subject import Subject
 from voicestack.cli.dialing import NoServer
 from voicestack.core.errors import StageError
@@ -32,22 +32,24 @@ async def measure(bench: Bench, plan: Plan, methods: Sequence[str]) -> None:
                 await server.stop()
 
 
-async def _is_ready(bench: Bench, server: VllmServer) -> bool:
+async def _is_ready(bench: Bench, server: BenchedVllm) -> bool:
     try:
-        await server.ready()
+        await server.ready(bench.record.left_s)
     except NoServer as failed:
         bench.failed(server.launch.name, str(failed), server.tail)
         return False
     return True
 
 
-async def _measure_one(bench: Bench, job: Job, server: VllmServer, methods: Sequence[str]) -> None:
+async def _measure_one(bench: Bench, job: Job, server: BenchedVllm, methods: Sequence[str]) -> None:
     """Everything that is to be measured on one server. What fails is noted, and the next section tried."""
     clients = Clients(server.url, MODEL, clock=bench.clock)
     try:
         subject = Subject(bench, job, server, clients)
         await subject.begin()
         for section in job.sections:
+            if server.has_ended:
+                raise NoServer(f"it ended by itself: {server.why()}")
             if section == "ttft":
                 await subject.ttft()
             elif section == "heartbeat":
@@ -56,7 +58,7 @@ async def _measure_one(bench: Bench, job: Job, server: VllmServer, methods: Sequ
                 await subject.sleep()
             elif section == "speculation" and job.method in methods:
                 await subject.speculation()
-    except StageError as failed:
+    except (StageError, NoServer) as failed:
         bench.failed(f"{job.launch.name} in use", f"{failed} [{failed.code}]; {server.why()}", server.tail)
     finally:
         await clients.close()

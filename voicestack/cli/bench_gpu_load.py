@@ -20,7 +20,7 @@ from voicestack.aio.scope import Scope
 from voicestack.cli.bench_gpu_prompts import Script, request_of
 from voicestack.cli.bench_gpu_trace import FULL, Trace
 from voicestack.cli.bench_stats import poisson_starts_s
-from voicestack.core.errors import StageError, StageUnavailable
+from voicestack.core.errors import StageError, StageOverloaded, StageUnavailable
 from voicestack.core.phrases import Phrases
 from voicestack.engines.chat_body import LlmSettings, body_of, plain_plan
 from voicestack.engines.openai_llm import OpenAiLlm
@@ -34,6 +34,8 @@ ANSWER_LIMIT_MS = 20_000
 OPEN_SHARE = 0.8
 """The arrivals of the open loop are this share of what the closed loop got through: at all of it, a queue
 grows without end by chance alone."""
+REFUSED_PAUSE_S = 0.05
+"""A user who was refused tries again, but not a thousand times a second."""
 ADAPTER, RAW = "adapter", "raw"
 
 
@@ -45,6 +47,7 @@ def settings_of(temperature: float) -> LlmSettings:
         max_tokens=4096,
         first_token_ms=ANSWER_LIMIT_MS,
         token_gap_ms=ANSWER_LIMIT_MS,
+        dialect="vllm",
     )
 
 
@@ -140,7 +143,7 @@ async def ask_once(ask: Ask, request: LlmRequest, watch: Stopwatch, trace: Trace
                 if phrases.push(delta.text) and trace.clause_ms is None:
                     trace.clause_ms = now_ms
     except StageError as failed:
-        trace.error = FULL if "HTTP 503" in str(failed) else failed.code
+        trace.error = FULL if isinstance(failed, StageOverloaded) else failed.code
     trace.done_ms = watch.ms() - trace.sent_ms
     if trace.clause_ms is None and trace.error is None and phrases.end():
         trace.clause_ms = trace.done_ms
@@ -186,6 +189,8 @@ async def run_closed(
             trace = Trace(n, name, due_ms, due_ms, is_warm_up=mine == 0)
             traces.append(trace)
             await ask_once(clients.ask(name), request_of(script, n), watch, trace)
+            if trace.error is not None:
+                await asyncio.sleep(REFUSED_PAUSE_S)
             mine += 1
 
     async with Scope() as scope:

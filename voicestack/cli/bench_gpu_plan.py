@@ -29,8 +29,10 @@ BATCH_TOKENS = 2048
 KV_BYTES, FEW_KV_BYTES = 14 * 2**30, 6 * 2**30
 """Of keys and values: 64 turns of 1200 tokens at 128 KiB are 9.4 GiB; where methods are compared, at most
 16 turns are asked."""
+MIN_KV_BYTES, OTHER_BYTES = 2**30, 4 * 2**30
+"""One conversation of CONTEXT_TOKENS; what a server takes beside weights and KV: CUDA, graphs, a draft."""
 GPU_MEMORY_RATIO = 0.17
-"""What vLLM wants to find free. With 16 GB of weights and FEW_KV_BYTES five servers fit into 140 GiB."""
+"""What vLLM wants to find free before it starts. Its KV is given, so that it takes no more for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,21 @@ def speculation_of(method: str, folders: Folders, *, emulated: bool) -> dict[str
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What fits into a GPU: KV of the servers that are alone, and how many servers of methods at once."""
+
+    kv_bytes: int
+    at_once: int
+
+
+def room_on(memory_bytes: int, weights_bytes: int, at_once: int) -> Room:
+    """How much a GPU of that size takes: KV_BYTES and `at_once` servers at most."""
+    own_bytes = weights_bytes + OTHER_BYTES
+    kv_bytes = min(KV_BYTES, max(memory_bytes - own_bytes, MIN_KV_BYTES))
+    return Room(kv_bytes, max(1, min(at_once, memory_bytes // (own_bytes + FEW_KV_BYTES))))
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One server, and what is measured on it. `is_main` for the one on which all levels are."""
 
@@ -215,7 +232,7 @@ def plan_llm(wish: Wish, folders: Folders) -> Plan:
                 name=method,
                 dtype=wish.dtypes[0],
                 speculation=config,
-                kv_bytes=FEW_KV_BYTES,
+                kv_bytes=min(FEW_KV_BYTES, wish.first.kv_bytes),
             )
             jobs.append(Job(launch, ("speculation",), method))
     if "cold" in wish.sections:
@@ -230,11 +247,11 @@ def _job(launch: Launch, sections: tuple[Section, ...], wish: Wish, *, is_main: 
 
 
 def groups(jobs: Sequence[Job], at_once: int) -> list[tuple[Job, ...]]:
-    """Which servers start together. What is measured cold starts alone; the others share the wait."""
+    """Which servers start together: those of methods of speculation, so many at once. Others are alone."""
     found: list[list[Job]] = []
     for job in jobs:
-        alone = "cold" in job.sections or "sleep" in job.sections
-        if found and not alone and len(found[-1]) < at_once and "cold" not in found[-1][0].sections:
+        shares = job.method != "off"
+        if found and shares and found[-1][0].method != "off" and len(found[-1]) < at_once:
             found[-1].append(job)
         else:
             found.append([job])

@@ -9,7 +9,7 @@ from rich.console import Console
 from voicestack.aio.clock import Clock
 from voicestack.cli.bench_gpu_plan import Job
 from voicestack.cli.bench_gpu_record import Record
-from voicestack.cli.bench_gpu_server import VllmServer
+from voicestack.cli.bench_gpu_server import BenchedVllm
 
 START_GUESS_S = {"cuda": 75.0, "cpu": 100.0}
 """A server is started only when so much time is left."""
@@ -57,10 +57,10 @@ class Bench:
     record: Record
     console: Console
 
-    def server(self, job: Job) -> VllmServer:
+    def server(self, job: Job) -> BenchedVllm:
         """Not started yet."""
-        log = self.work / f"vllm-{job.launch.name}.log"
-        return VllmServer(job.launch, self.vllm, log, self.work / "cache", self.clock)
+        log = self.work / f"vllm-{job.launch.name.replace(' ', '-')}.log"
+        return BenchedVllm(job.launch, self.vllm, log, self.work / "cache", self.clock)
 
     def say(self, line: str) -> None:
         """Show how far it is."""

@@ -16,24 +16,12 @@ from voicestack.aio.clock import Clock
 from voicestack.cli.bench_gpu_plan import Launch, command_line, environment
 from voicestack.cli.bench_server import free_port
 from voicestack.cli.dialing import NoServer
+from voicestack.engines.start_phases import Line, phases_s
 
 START_LIMIT_S = 420.0
 STOP_LIMIT_S = 15.0
 POLL_S = 0.1
 TAIL_LINES = 30
-
-MILESTONES = (
-    ("python and imports", r"vLLM API server version|non-default args"),
-    ("engine process", r"Initializing a V1 LLM engine|Initializing an? .*LLM engine"),
-    ("device and model classes", r"Starting to load model|Loading model from scratch"),
-    ("weights", r"Model loading took"),
-    ("compile", r"torch\.compile (?:took|takes)|Initial profiling/warmup run took"),
-    ("KV cache", r"GPU KV cache size|CPU KV cache size|Maximum concurrency"),
-    ("graphs", r"Graph capturing finished"),
-    ("warm-up", r"init engine \("),
-)
-"""What vLLM says when a phase of its start ends, in this order (0.26 to 0.33). It may leave some out."""
-LISTENING = "HTTP server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +33,22 @@ class Phase:
 
 
 def phases_of(lines: Sequence[tuple[float, str]], ready_ms: float) -> list[Phase]:
-    """Divide the time from spawning the process until it answers. Pure; the phases add up to `ready_ms`.
+    """Divide the time from spawning the process until it answers; see `start_phases`. Pure.
 
     Args:
         lines: What was printed: (milliseconds since the spawn, text).
         ready_ms: When `/health` said so.
     """
-    phases, reached_ms, at = list[Phase](), 0.0, 0
-    for name, pattern in MILESTONES:
-        for n in range(at, len(lines)):
-            if re.search(pattern, lines[n][1]):
-                phases.append(Phase(name, lines[n][0] - reached_ms))
-                reached_ms, at = lines[n][0], n
-                break
-    return [*phases, Phase(LISTENING, max(0.0, ready_ms - reached_ms))]
+    told = [Line(at_ms / 1e3, text) for at_ms, text in lines]
+    return [
+        Phase(name, took_s * 1e3)
+        for name, took_s in phases_s(told, ready_ms / 1e3).items()
+        if name != "total"
+    ]
 
 
 @dataclass(slots=True)
-class VllmServer:
+class BenchedVllm:
     """One `vllm serve`. Start `run` in a scope, wait for `ready`, `stop` it.
 
     Args:
@@ -96,6 +82,11 @@ class VllmServer:
         return command_line(self.vllm, self.launch, self.port)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether there is no such process any more."""
+        return self._ended.is_set()
+
+    @property
     def tail(self) -> list[str]:
         """What it said last, and before that whatever looks like the reason of an end."""
         return [*self._errors()[-TAIL_LINES:], *(text for _, text in self.lines[-TAIL_LINES:])]
@@ -120,14 +111,15 @@ class VllmServer:
                 await self._process.wait()
             self._ended.set()
 
-    async def ready(self) -> None:
+    async def ready(self, within_s: float = START_LIMIT_S) -> None:
         """Wait until it answers.
 
         Raises:
-            NoServer: it ended, or is not ready after START_LIMIT_S.
+            NoServer: it ended, or is not ready after `within_s`, START_LIMIT_S at most.
         """
+        limit_s = max(0.0, min(within_s, START_LIMIT_S))
         try:
-            async with asyncio.timeout(START_LIMIT_S), httpx.AsyncClient(trust_env=False) as http:
+            async with asyncio.timeout(limit_s), httpx.AsyncClient(trust_env=False) as http:
                 while not self._ended.is_set():
                     with suppress(httpx.TransportError):
                         if (await http.get(f"{self.url}/health")).is_success:
@@ -135,7 +127,7 @@ class VllmServer:
                             return
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise NoServer(f"{self.launch.name}: vLLM was not ready after {START_LIMIT_S:.0f} s") from None
+            raise NoServer(f"{self.launch.name}: vLLM was not ready after {limit_s:.0f} s") from None
         raise NoServer(f"{self.launch.name}: vLLM ended while starting: {self.why()}")
 
     async def stop(self) -> None:

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,18 @@ from voicestack.aio.scope import Scope
 from voicestack.cli.bench_gpu_load import Clients
 from voicestack.cli.bench_gpu_plan import MODEL, Job
 from voicestack.cli.bench_gpu_run import START_GUESS_S, Bench
-from voicestack.cli.bench_gpu_sessions import Load, Stages, carried_of, run_level, sessions_of
+from voicestack.cli.bench_gpu_server import BenchedVllm
+from voicestack.cli.bench_gpu_sessions import (
+    Carried,
+    Load,
+    Stages,
+    Turn,
+    carried_of,
+    run_level,
+    sessions_of,
+)
 from voicestack.cli.bench_gpu_subject import Subject
+from voicestack.cli.bench_gpu_table import number
 from voicestack.cli.bench_gpu_whisper import WHISPERS, RandomWhisper, measure_windows, write_whisper
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.dialing import NoServer
@@ -34,6 +43,8 @@ ENGINES_LIMIT_S = 120.0
 POLL_S = 0.1
 FAILED_LEVELS = 2
 """The ramp ends after so many levels in a row that did not pass."""
+N_WARM_UP = 8
+"""Callers who each ask once before anything counts: the first words of a process take a second."""
 LEVEL_TAIL_S = 15.0
 """Longest time that the last turns of a level take."""
 
@@ -91,7 +102,7 @@ async def measure_whisper(bench: Bench, amounts: SpeechAmounts, device: str) -> 
             )
             bench.record.add("whisper", {"shape": shape.like, "device": device, **asdict(found[0])})
             bench.say(f"whisper: {batch} windows at once, {found[0].windows_per_s:.1f} windows/s")
-    except (ImportError, RuntimeError, OSError) as failed:
+    except (ImportError, RuntimeError, ValueError, OSError) as failed:
         bench.failed("whisper", f"{type(failed).__name__}: {failed}")
 
 
@@ -127,7 +138,7 @@ async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job, confi
     async with Scope() as scope:
         scope.start(server.run(), name="vllm sessions")
         try:
-            await server.ready()
+            await server.ready(bench.record.left_s)
             async with _engines(config, bench.clock) as (asr, tts):
                 await _ramp(bench, amounts, job, _Running(server.url, asr, tts, utterance, config), server)
         except (NoServer, StageError, ConfigError, ImportError) as failed:
@@ -145,40 +156,49 @@ class _Running:
     config: Config
 
 
-async def _ramp(bench: Bench, amounts: SpeechAmounts, job: Job, running: _Running, server: Any) -> None:
+async def _ramp(
+    bench: Bench, amounts: SpeechAmounts, job: Job, running: _Running, server: BenchedVllm
+) -> None:
     clients = Clients(running.url, MODEL, clock=bench.clock)
     try:
         subject = Subject(bench, job, server, clients)
         await subject.begin()
         stages = Stages(running.asr, clients.adapter, running.tts, subject.script, subject.counter)
-        await run_level(Load(1, running.utterance, 0.01, duty=1.0), stages, bench.clock)  # warm-up
+        n_first = min(N_WARM_UP, amounts.sessions[0])
+        warm_up = Load(n_first, running.utterance, amounts.utterance_s, duty=1.0)
+        first = carried_of(warm_up, await run_level(warm_up, stages, bench.clock))
+        bench.record.add("sessions_warm_up", asdict(first))
         levels = []
         for n_sessions in amounts.sessions:
             if not bench.record.has_time_for(f"sessions {n_sessions}", amounts.level_s + LEVEL_TAIL_S):
                 break
             level = Load(n_sessions, running.utterance, amounts.level_s, amounts.duty, seed=n_sessions)
             turns = await run_level(level, stages, bench.clock)
-            carried = carried_of(level, turns)
-            levels.append(carried)
-            engines = {
-                "asr": running.config.asr.engine,
-                "llm": job.launch.name,
-                "tts": running.config.tts.engine,
-            }
-            entry = {**asdict(carried), "duty": amounts.duty, "every_s": level.every_s, "engines": engines}
-            bench.record.add("sessions", {**entry, "turns": turns})
-            voice = carried.voice_ms
-            p95 = "-" if voice is None else f"{voice.p95:.0f}"
-            bench.say(
-                f"{n_sessions:>4} sessions, {carried.turns_per_s:.1f} turns/s: voice after p95 {p95} ms, "
-                f"{carried.n_missing} of {carried.n} missing"
-            )
-            bench.record.found["sessions_per_gpu"] = sessions_of(levels)
-            bench.record.save()
+            levels.append(carried_of(level, turns))
+            _note(bench, level, levels, turns, engines=_names(running.config, job))
             if len(levels) >= FAILED_LEVELS and not any(one.passes for one in levels[-FAILED_LEVELS:]):
                 break
     finally:
         await clients.close()
+
+
+def _names(config: Config, job: Job) -> dict[str, str]:
+    return {"asr": config.asr.engine, "llm": job.launch.name, "tts": config.tts.engine}
+
+
+def _note(
+    bench: Bench, level: Load, levels: Sequence[Carried], turns: Sequence[Turn], *, engines: dict[str, str]
+) -> None:
+    """Put the last level into the record and show it."""
+    carried = levels[-1]
+    bench.record.found["sessions_per_gpu"] = sessions_of(levels)
+    entry = {**asdict(carried), "duty": level.duty, "every_s": level.every_s, "engines": engines}
+    bench.record.add("sessions", {**entry, "turns": turns})
+    p95 = number(None if carried.voice_ms is None else carried.voice_ms.p95, 0)
+    bench.say(
+        f"{level.n_sessions:>4} sessions, {carried.turns_per_s:.1f} turns/s: voice after p95 {p95} ms, "
+        f"{carried.n_missing} of {carried.n} missing"
+    )
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from voicestack.cli.bench_gpu_load import (
 from voicestack.cli.bench_gpu_plan import MODEL, Job
 from voicestack.cli.bench_gpu_prompts import Script, prefix_words_for, prime_of, request_of
 from voicestack.cli.bench_gpu_run import Bench
-from voicestack.cli.bench_gpu_server import VllmServer
+from voicestack.cli.bench_gpu_server import BenchedVllm
 from voicestack.cli.bench_gpu_table import number
 from voicestack.cli.bench_gpu_trace import Figures, Trace, figures_of
 from voicestack.cli.bench_proc import cpu_s
@@ -49,7 +50,7 @@ class Subject:
         script: Prompts; of the right length after `begin`.
     """
 
-    def __init__(self, bench: Bench, job: Job, server: VllmServer, clients: Clients) -> None:
+    def __init__(self, bench: Bench, job: Job, server: BenchedVllm, clients: Clients) -> None:
         self._bench = bench
         self._job = job
         self._server = server
@@ -90,14 +91,18 @@ class Subject:
                 continue
             both = (ADAPTER, RAW) if n == 0 else (ADAPTER,)
             for_s = amounts.level_s * len(both)
-            closed = await self._closed(Closed(level, for_s, both, amounts.min_turns))
+            loop = Closed(level, for_s, both, amounts.min_turns)
+            closed, busy = await self._timed(self._closed(loop))
             for name in both:
-                self._note("ttft", "closed", level, [trace for trace in closed if trace.client == name])
+                of_client = [trace for trace in closed if trace.client == name]
+                self._note("ttft", "closed", level, of_client, client_busy_ratio=busy)
             rate = figures_of(closed).requests_per_s * OPEN_SHARE
             if rate > 0:
                 starts_s = arrivals_s(rate, for_s, amounts.seed + level)
-                opened = await run_open(starts_s, self._clients, self.script, self.counter, self._bench.clock)
-                self._note("ttft", "open", level, opened, rate_per_s=rate)
+                opened, busy = await self._timed(
+                    run_open(starts_s, self._clients, self.script, self.counter, self._bench.clock)
+                )
+                self._note("ttft", "open", level, opened, rate_per_s=rate, client_busy_ratio=busy)
 
     async def heartbeat(self) -> None:
         """The first request after a silence, without and with a heartbeat, and when there was no silence."""
@@ -144,7 +149,11 @@ class Subject:
         self._bench.say(f"{self._job.launch.name}: asleep in {asleep_ms:.0f} ms, awake in {awake_ms:.0f} ms")
 
     async def speculation(self) -> None:
-        """The levels in a closed loop, greedily, with an answer in the prompt that can be copied from."""
+        """The levels in a closed loop, greedily.
+
+        A random model never says what it has read. So that methods that look words up find something, its
+        prompts hold an earlier answer; those of a model with weights do not.
+        """
         amounts = self._bench.amounts
         clients = Clients(self._server.url, MODEL, clock=self._bench.clock, temperature=0.0)
         try:
@@ -152,8 +161,11 @@ class Subject:
             trace = Trace(n, ADAPTER, 0.0, 0.0)
             ask = clients.adapter.reply
             said = await ask_once(ask, request_of(self.script, n), Stopwatch(self._bench.clock), trace)
-            script = replace(self.script, said_before=said)
+            script = replace(self.script, said_before=said if self._job.launch.random_weights else "")
             for level in amounts.speculation_levels:
+                what = f"speculation {self._job.method} {level}"
+                if not self._bench.record.has_time_for(what, 1.5 * amounts.level_s):
+                    continue
                 before = await self._server.metrics()
                 closed = await run_closed(
                     Closed(level, amounts.level_s, min_turns=amounts.min_turns),
@@ -208,6 +220,13 @@ class Subject:
         )
         self.script = replace(self.script, prefix_words=n_words)
 
+    async def _timed(self, work: Awaitable[list[Trace]]) -> tuple[list[Trace], float]:
+        """Do it. Returns what came of it, and the share of a core that this process used meanwhile."""
+        cpu_before_s, before_ns = cpu_s([os.getpid()]), self._bench.clock.now_ns()
+        traces = await work
+        took_s = (self._bench.clock.now_ns() - before_ns) / 1e9
+        return traces, (cpu_s([os.getpid()]) - cpu_before_s) / took_s
+
     def _note(self, section: str, loop: str, level: int, traces: list[Trace], **more: Any) -> None:
         """Put a level into the record and show it."""
         figures = figures_of(traces)
@@ -220,7 +239,6 @@ class Subject:
             "client": client,
             **more,
             "figures": figures,
-            "client_cpu_s": cpu_s([os.getpid()]),
             "traces": traces,
         }
         self._bench.record.add(section, entry)

@@ -39,9 +39,10 @@ def _head(document: Document) -> str:
     weights = f"**random weights** in the shape of {run['shape']}" if run["random_weights"] else run["shape"]
     took = f", {document['took_s']:.0f} s" if "took_s" in document else ", **stopped before its end**"
     return (
-        f"{document['date']}, {where}, vLLM {host['vllm']}, Python {host['python']}{took}. Model: {weights}; "
-        f"system prompt of {run['prefix_tokens']} tokens in the cache, answers of {run['reply_tokens']}.\n\n"
-        f"    {run['command']}"
+        f"{document['date']}, {where}, load average {run['load_average']:.1f} before it, "
+        f"vLLM {host['vllm']}, Python {host['python']}{took}. Model: {weights}; "
+        f"system prompt of {run['prefix_tokens']} tokens in the cache, "
+        f"answers of {run['reply_tokens']}.\n\n    {run['command']}"
     )
 
 
@@ -50,7 +51,7 @@ def _levels(entries: Sequence[Document]) -> str:
         return ""
     names = [*("server", "loop", "turns", "client", "n", "first text p50 / p95 / p99, ms")]
     names += ["first clause p50 / p95 / p99, ms", "between pieces p50 / p95 / p99, ms"]
-    names += ["tokens/s", "prompt cached", "late, full, missing"]
+    names += ["tokens/s", "prompt cached", "client busy", "late, full, missing"]
     rows = []
     for entry in sorted(entries, key=_by_level):
         figures = entry["figures"]
@@ -64,6 +65,7 @@ def _levels(entries: Sequence[Document]) -> str:
                 *(_three(figures[name]) for name in ("ttft_ms", "clause_ms", "itl_ms")),
                 f"{figures['tokens_per_s']:.0f}",
                 _share(figures["cached_share"]),
+                _share(entry["client_busy_ratio"]),
                 _bad(figures),
             ]
         )

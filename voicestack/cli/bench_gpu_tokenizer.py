@@ -7,9 +7,11 @@ made of, so that speculation by lookup finds what was said before.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
+
+from voicestack.core.errors import ConfigError
 
 SPECIALS = ("<unk>", "<|start|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 START, END = 1, 2
@@ -61,15 +63,12 @@ def vocabulary(size: int) -> dict[str, int]:
 
 
 def write_tokenizer(folder: Path, size: int) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json` as transformers reads them."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import WhitespaceSplit
+    """Write `tokenizer.json` and `tokenizer_config.json` as transformers reads them.
 
-    tokenizer = Tokenizer(WordLevel(vocabulary(size), unk_token=SPECIALS[0]))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    tokenizer.add_special_tokens(list(SPECIALS))
-    tokenizer.save(str(folder / "tokenizer.json"))
+    Raises:
+        ConfigError: the package `tokenizers` is missing.
+    """
+    write_words(folder / "tokenizer.json", vocabulary(size), SPECIALS)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "unk_token": SPECIALS[0],
@@ -79,3 +78,21 @@ def write_tokenizer(folder: Path, size: int) -> None:
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1))
+
+
+def write_words(path: Path, words: Mapping[str, int], specials: Sequence[str]) -> None:
+    """A tokenizer that knows words between white space, and takes the first for every other one.
+
+    Raises:
+        ConfigError: the package `tokenizers` is missing.
+    """
+    try:
+        from tokenizers import Tokenizer
+        from tokenizers.models import WordLevel
+        from tokenizers.pre_tokenizers import WhitespaceSplit
+    except ModuleNotFoundError as missing:
+        raise ConfigError("the package tokenizers is missing: pip install tokenizers") from missing
+    tokenizer = Tokenizer(WordLevel(dict(words), unk_token=next(iter(words))))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.add_special_tokens(list(specials))
+    tokenizer.save(str(path))

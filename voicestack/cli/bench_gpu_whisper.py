@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voicestack.aio.clock import Clock
-from voicestack.cli.bench_gpu_tokenizer import made_up_words
+from voicestack.cli.bench_gpu_tokenizer import made_up_words, write_words
 from voicestack.cli.bench_stats import Summary, summarise
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def write_whisper(folder: Path, shape: WhisperShape, *, seed: int = 1) -> None:
     spec.save(str(folder))
     settings = {"feature_size": shape.n_mels, "sampling_rate": 16_000, "hop_length": 160, "n_fft": 400}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
-    _write_tokenizer(folder, names)
+    words = {name: n for n, name in enumerate(names)}
+    write_words(folder / "tokenizer.json", words, list(SPECIALS.values()))
 
 
 def token_names(size: int) -> list[str]:
@@ -99,17 +100,6 @@ def token_names(size: int) -> list[str]:
         SPECIALS.get(n) or (next(words) if n < last else f"<|{(n - last - 1) * 0.02:.2f}|>")
         for n in range(size)
     ]
-
-
-def _write_tokenizer(folder: Path, names: Sequence[str]) -> None:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import WhitespaceSplit
-
-    tokenizer = Tokenizer(WordLevel({name: n for n, name in enumerate(names)}, unk_token=names[0]))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    tokenizer.add_special_tokens(list(SPECIALS.values()))
-    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def _random(shape: tuple[int, ...], pool: "NDArray[np.float16]") -> "NDArray[np.float16]":

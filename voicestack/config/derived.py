@@ -1,6 +1,9 @@
 """What does the configuration mean to the turn machine and to a new session?"""
 
+from pathlib import PurePath
+
 from voicestack.config.schema import Config
+from voicestack.config.whisper import LANGUAGES
 from voicestack.core.settings import ServerVad, SessionSettings
 from voicestack.turn.policy import Policy
 
@@ -32,4 +35,12 @@ def settings_of(config: Config) -> SessionSettings:
         ),
         tool_places=config.mcp.allowed_hosts,
         takes_images=config.llm.images,
+        languages=languages_of(config) if config.asr.engine == "whisper" else (),
     )
+
+
+def languages_of(config: Config) -> tuple[str, ...]:
+    """What the recogniser knows, as ISO 639-1; empty if that does not matter to it."""
+    if config.asr.engine == "whisper":
+        return ("en",) if PurePath(config.whisper.model).name.endswith(".en") else LANGUAGES
+    return ("en",) if config.asr.engine == "pocketsphinx" else ()

@@ -10,6 +10,8 @@ Count = Annotated[int, Field(ge=1, le=10_000)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 NEEDS_MODEL = ("draft_model", "eagle3")
+SPARE_RATIO = 0.48
+"""Two of them, and some room for what is not counted (contexts, graphs)."""
 
 
 class VllmSection(BaseModel):
@@ -59,12 +61,22 @@ class VllmSection(BaseModel):
     """Adapters by name: paths of folders. `llm.model` says which of them answers."""
     tool_parser: str = ""
     """How vLLM finds calls in what the model writes (`--tool-call-parser`); empty takes it from the name."""
+    spare: bool = False
+    """Keep a second server asleep, which takes over within a second or so when the first one dies. It costs
+    the weights in RAM, and half of the GPU: while either one starts both are awake. CUDA and ROCm only."""
     extra: Texts = ()
     """Further arguments for the command line, as they are."""
     environment: dict[str, str] = {}
     """Further environment variables."""
     start_limit_s: Annotated[int, Field(ge=1, le=7_200)] = 600
     """A start that takes longer has failed. The first one compiles, which takes minutes."""
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> "VllmSection":
+        if self.spare and self.gpu_memory_ratio > SPARE_RATIO:
+            message = f"should not be more than {SPARE_RATIO} when vllm.spare is on: both may be awake"
+            raise blame("gpu_memory_ratio", message, self.gpu_memory_ratio, because=["spare"])
+        return self
 
     @model_validator(mode="after")
     def _has_draft(self) -> "VllmSection":

@@ -9,6 +9,14 @@ from voicestack.config.kinds import STRICT, blame
 Devices = Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(strict=False, min_length=1)]
 Hotwords = Annotated[tuple[str, ...], Field(strict=False)]
 
+_CODES = (
+    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht "
+    "hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl "
+    "ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh yue"
+)
+LANGUAGES = tuple(_CODES.split())
+"""What Whisper's models of several languages know (openai/whisper `tokenizer.py`); `yue` since large-v3."""
+
 
 class WhisperSection(BaseModel):
     """For `asr.engine = "whisper"`."""
@@ -36,12 +44,13 @@ class WhisperSection(BaseModel):
     """Of settled and final words, as openai/whisper has it. It is hidden under the silence that ends an
     utterance; partial words are decoded greedily. 1 on a CPU that is not fast enough for that."""
     language: str = Field(default="", pattern=r"^([a-z]{2,3})?$")
-    """ISO 639-1; empty to find out, for a model of several languages. A given one is quicker and safer."""
+    """ISO 639-1; empty to find out, for a model of several languages. A given one is quicker and safer. A
+    request or a session that names its own language goes before it."""
     hotwords: Hotwords = ()
     """Names and terms that are likely to be said. The model is told of them before every window."""
     prompt: str = Field(default="", max_length=400)
     """A text written like the one that is wanted, with its punctuation and spelling. It costs what it is
-    long."""
+    long. The prompt of a request or a session takes its place."""
     cadence_ms: int = Field(default=400, ge=100, le=10_000)
     """New sound before an unfinished utterance is decoded again, while there is room; a word takes 300 ms."""
     cadence_max_ms: int = Field(default=2_000, ge=100, le=60_000)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Entry
 from voicestack.core.ids import ItemId
 from voicestack.core.tools import NO_TOOLS, Toolbox
@@ -44,10 +45,11 @@ class SessionSettings:
         turn_detection: None when the client commits turns by itself.
         max_output_tokens: Longest reply in LLM tokens; None for the engine's limit.
         show_transcripts: Tell the peer what was understood (`input_audio_transcription`).
-        language: BCP 47 code hint for the ASR; None to let it decide.
+        hints: What the ASR may go by, from the next utterance on.
         toolbox: What the LLM may call.
         tool_places: Where the servers in a toolbox may be (see `may_reach`). The peer cannot change it.
         takes_images: Whether the LLM can be shown pictures. Nor this.
+        languages: What the ASR can be told of, as ISO 639-1; empty if it ignores that. Nor this.
     """
 
     instructions: str = ""
@@ -57,10 +59,11 @@ class SessionSettings:
     turn_detection: ServerVad | None = ServerVad()
     max_output_tokens: int | None = None
     show_transcripts: bool = True
-    language: str | None = None
+    hints: Hints = NO_HINTS
     toolbox: Toolbox = NO_TOOLS
     tool_places: tuple[str, ...] = ()
     takes_images: bool = False
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

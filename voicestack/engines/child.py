@@ -157,6 +157,7 @@ class Child:
             async with Scope() as scope:
                 stderr = scope.start(self._follow(process), name=f"{self.name}-stderr")
                 scope.start(self._wait_usable(process), name=f"{self.name}-probe")
+                scope.start(_take_along(process), name=f"{self.name}-group")
                 healthy_ns = self._went_down(_describe(await process.wait()))
                 await asyncio.wait([stderr], timeout=STDERR_GRACE_S)
         finally:
@@ -250,6 +251,35 @@ def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
+async def _take_along(process: asyncio.subprocess.Process) -> None:
+    """When the process is dead, kill what it started itself: vLLM's engine would keep the GPU's memory.
+
+    It would also keep our pipe open, and asyncio's `wait` returns only when the pipes are closed. Only
+    Linux says without `wait` that a process is dead (pidfd_open(2)).
+    """
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        _kill_group(process.pid)
+        return
+    dead = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(pidfd, dead.set)
+    try:
+        await dead.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+    _kill_group(process.pid)
+
+
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the process if it still runs. A second cancellation kills it at once."""
     _send(process, signal.SIGTERM)
@@ -258,8 +288,5 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             async with asyncio.timeout(STOP_GRACE_S):
                 await process.wait()
     finally:
-        _send(process, signal.SIGKILL)
+        _kill_group(process.pid)
         await process.wait()
-        # What it started itself outlives it: vLLM's engine would keep the GPU's memory.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)

@@ -17,6 +17,7 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
 from voicestack.core.errors import StageError, StageTimeout, StageUnavailable, VoiceStackError
 from voicestack.core.heard import HeardWord
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.wav import wav_file
 from voicestack.engines.stage_client import StageClient
 from voicestack.engines.whisper_pace import Pace
@@ -35,7 +36,7 @@ class ListeningServer:
 
     Attributes:
         model: Its name of the model.
-        language: ISO 639-1; empty to let it find out.
+        language: ISO 639-1, for utterances without a hint; empty to let it find out.
         partial_ms: New sound before an unfinished utterance is sent; 0 for never.
         window_s: Length from which a sound is not sent again after a pause.
         deadline_ms: Longest wait for an answer.
@@ -69,8 +70,12 @@ class OpenAiAsr:
         """Close all connections."""
         await self._client.close()
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         """See `ports.Asr`. Silence is not sent. What fails of partial words is left out.
+
+        A hint takes the place of the language that is set; a prompt goes before what was understood earlier.
 
         Raises:
             StageOverloaded: the server takes nothing more for now.
@@ -80,13 +85,14 @@ class OpenAiAsr:
         """
         utterance = Utterance(WholeAnswers())
         cadence_s = self._server.partial_ms / 1e3 or math.inf
-        hearing = _Hearing(self._client, self._server, utterance)
+        hints = replace(hints, language=hints.language or self._server.language)
+        hearing = _Hearing(self._client, self._server, utterance, hints)
         async with Scope() as scope:
             scope.start(hearing.listen(sounds), name="asr-listen")
             while not utterance.is_over:
                 step = utterance.next_step(Pace(cadence_s, self._server.window_s))
                 if isinstance(step, Say):
-                    yield replace(step.transcript, words=())
+                    yield replace(step.transcript, words=(), language=hints.language)
                 elif isinstance(step, Ask):
                     hearing.ask(step, scope)
                 else:
@@ -96,8 +102,10 @@ class OpenAiAsr:
 class _Hearing:
     """What goes on at the same time for one utterance: listening, and asking the server."""
 
-    def __init__(self, client: StageClient, server: ListeningServer, utterance: Utterance) -> None:
-        self._client, self._server, self._utterance = client, server, utterance
+    def __init__(
+        self, client: StageClient, server: ListeningServer, utterance: Utterance, hints: Hints
+    ) -> None:
+        self._client, self._server, self._utterance, self._hints = client, server, utterance, hints
         self._changed = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
         self._error: VoiceStackError | None = None
@@ -165,8 +173,9 @@ class _Hearing:
 
     async def _ask(self, pcm: Pcm, context: str) -> str:
         wish = {"model": self._server.model, "response_format": "json"}
-        wish |= {"language": self._server.language} if self._server.language else {}
-        wish |= {"prompt": context} if context else {}
+        prompt = f"{self._hints.prompt} {context}".strip()
+        wish |= {"language": self._hints.language} if self._hints.language else {}
+        wish |= {"prompt": prompt} if prompt else {}
         files: dict[str, Any] = {"file": ("speech.wav", wav_file(pcm, EAR_RATE_HZ), "audio/wav")}
         answer = bytearray()
         async with self._client.post("/audio/transcriptions", data=wish, files=files) as response:

@@ -88,8 +88,8 @@ class PiperTts:
     def figures(self) -> Mapping[str, float]:
         """For metrics: phrases so far, those that wait now, and workers that are idle."""
         return {
-            "piper_phrases": self._n_phrases,
-            "piper_waiting": len(self._waiting),
+            "piper_phrases_total": self._n_phrases,
+            "piper_waiting_phrases": len(self._waiting),
             "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
         }
 

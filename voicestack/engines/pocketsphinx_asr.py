@@ -16,6 +16,7 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
 from voicestack.core.errors import StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.engines.pocketsphinx_worker import AUDIO, PARTS_END, PAUSE, SETTLED
 from voicestack.engines.pocketsphinx_worker import FINAL as FINAL_TAG
 from voicestack.engines.worker import Stream, Worker
@@ -81,8 +82,12 @@ class PocketSphinxAsr:
         """
         await self.workers[0].ready(within_ns)
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         """See `ports.Asr`. A decoder is taken when something can be heard, not before.
+
+        Its model knows English and no more, and its words are fixed: hints are ignored.
 
         Raises:
             StageUnavailable: the decoder died, or too many utterances wait.

@@ -12,6 +12,7 @@ import numpy as np
 
 from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO, AudioFrame, Pcm, SpokenFrame, ms_to_samples
 from voicestack.core.errors import StageError, StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
@@ -102,6 +103,10 @@ class ScriptedAsr:
         texts: At least one. An empty text is an utterance without words.
         settle_ms: From a `Pause` to its SETTLED.
         final_ms: From the end of the audio to the FINAL.
+
+    Attributes:
+        n_utterances: So far.
+        hints: What came with each of them; they change nothing.
     """
 
     def __init__(self, texts: Sequence[str], *, settle_ms: float = 0, final_ms: float = 0) -> None:
@@ -109,11 +114,15 @@ class ScriptedAsr:
         self._settle_ms = settle_ms
         self._final_ms = final_ms
         self.n_utterances = 0
+        self.hints: list[Hints] = []
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
         """See `ports.Asr`. The utterance is counted when the first transcript is asked for."""
         pieces = _pieces(self._texts[self.n_utterances % len(self._texts)])
         self.n_utterances += 1
+        self.hints.append(hints)
         n_samples = n_pauses = n_words = 0
         async for sound in sounds:
             reached = pieces[min(n_pauses, len(pieces) - 1)]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from voicestack.config.vllm import VllmSection
 from voicestack.engines.speculation import Version, speculative_config
+from voicestack.engines.vllm_sleep import SLEEP_ENVIRONMENT, SLEEP_FLAG
 
 SERVER = "vllm.entrypoints.openai.api_server"
 """Not the console script `vllm`: builds for the processor have a broken one."""
@@ -96,6 +97,7 @@ def command(section: VllmSection, place: Place, installed: Installed) -> Line:
         **_speculation(section, place, installed),
         **_calls(section, place.model),
         **_adapters(section),
+        **({SLEEP_FLAG: []} if section.spare else {}),
         # A model's own sampling defaults would change answers behind our back.
         "--generation-config": ["vllm"],
         "--enable-prompt-tokens-details": [],
@@ -122,7 +124,7 @@ def environment(section: VllmSection, ours: Mapping[str, str]) -> dict[str, str]
         "DO_NOT_TRACK": "1",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     }
-    return inherited | told | section.environment
+    return inherited | told | (SLEEP_ENVIRONMENT if section.spare else {}) | section.environment
 
 
 def flags_of(help_text: str) -> frozenset[str]:

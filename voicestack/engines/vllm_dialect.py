@@ -10,6 +10,10 @@ from voicestack.core.errors import StageRejected
 from voicestack.engines.precedence import Rank
 from voicestack.engines.sse import ChatClient
 
+REFUSABLE = ("priority", "logit_bias")
+"""A server without `--scheduling-policy priority` refuses any priority but 0; one with speculative decoding
+refuses biases (0.32)."""
+
 
 class VllmDialect:
     """Translates requests for one server.
@@ -21,7 +25,7 @@ class VllmDialect:
     def __init__(self, client: ChatClient) -> None:
         self._client = client
         self._tokens: dict[str, list[int]] = {}
-        self._has_priorities = True
+        self._has = dict.fromkeys(REFUSABLE, True)
 
     async def translated(self, body: dict[str, Any], rank: Rank) -> dict[str, Any]:
         """The body of a request, as vLLM takes it.
@@ -29,15 +33,18 @@ class VllmDialect:
         Raises:
             StageUnavailable: the server is gone.
         """
+        if not self._has["logit_bias"]:
+            body = {name: value for name, value in body.items() if name != "logit_bias"}
         tokens = {word: await self._tokens_of(word) for word, _ in body.get("logit_bias") or ()}
-        return in_vllm_words(body, rank if self._has_priorities else Rank.COMMITTED, tokens)
+        return in_vllm_words(body, rank if self._has["priority"] else Rank.COMMITTED, tokens)
 
     def learns_from(self, error: StageRejected) -> bool:
-        """Whether the same request may now be sent again: a server without priorities refuses any but 0."""
-        if not self._has_priorities or "priority" not in str(error).lower():
-            return False
-        self._has_priorities = False
-        return True
+        """Whether the same request may now be sent again, without what the server refuses."""
+        for name in REFUSABLE:
+            if self._has[name] and name in str(error).lower():
+                self._has[name] = False
+                return True
+        return False
 
     async def _tokens_of(self, word: str) -> list[int]:
         if word not in self._tokens:

@@ -7,11 +7,13 @@ and the end of the utterance costs nothing.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import AudioFrame
 from voicestack.core.errors import StageError, StageUnavailable, VoiceStackError
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.engines.whisper_model import WhisperSettings
 from voicestack.engines.whisper_pace import Pace, PaceRules, pace
 from voicestack.engines.whisper_pool import WhisperPool
@@ -34,7 +36,7 @@ class WhisperAsr:
         clock: For the supervision of the processes.
         settings: What each process loads; one per device.
         rules: How often, and how long, windows are.
-        language: As ISO 639-1; empty to find out.
+        language: As ISO 639-1, for utterances without a hint; empty to find out.
         batch_max: Windows in one pass at most.
         deadline_ms: Settled and final words that take longer are given up.
         n_utterances_max: At the same time; more are refused.
@@ -87,19 +89,23 @@ class WhisperAsr:
             "cadence_ms": self._pace().cadence_s * 1000,
         }
 
-    async def transcribe(self, sounds: AsyncIterator[AudioFrame | Pause]) -> AsyncGenerator[Transcript, None]:
-        """See `ports.Asr`.
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
+        """See `ports.Asr`. Hints take the place of the language and the prompt that are set.
 
         Raises:
             StageTimeout: settled or final words took too long.
-            StageUnavailable: the process died, and so did the next, or too many utterances are open.
+            StageUnavailable: the process died, and so did the next, too many utterances are open, or the
+                model does not know the language.
         """
         if len(self._open) >= self._n_utterances_max:
             raise StageUnavailable(f"{len(self._open)} utterances are open already", stage="asr")
         utterance = Utterance()
         self._open.add(utterance)
         try:
-            hearing = _Hearing(self._pool, utterance, self._language, self._deadline_ms)
+            hints = replace(hints, language=hints.language or self._language)
+            hearing = _Hearing(self._pool, utterance, hints, self._deadline_ms)
             async with Scope() as scope:
                 scope.start(hearing.listen(sounds), name="whisper-listen")
                 while not utterance.is_over:
@@ -107,7 +113,7 @@ class WhisperAsr:
                     if isinstance(step, Say):
                         if utterance.is_over:
                             self._count(hearing)
-                        yield step.transcript
+                        yield replace(step.transcript, language=hearing.language)
                     elif isinstance(step, Ask):
                         hearing.ask(step, self._pace(), scope)
                     else:
@@ -125,11 +131,17 @@ class WhisperAsr:
 
 
 class _Hearing:
-    """What goes on at the same time for one utterance: listening, and having windows understood."""
+    """What goes on at the same time for one utterance: listening, and having windows understood.
 
-    def __init__(self, pool: WhisperPool, utterance: Utterance, language: str, deadline_ms: int) -> None:
+    Attributes:
+        language: Of its last window, as ISO 639-1; empty as long as nothing is understood.
+        asked_after_end: Whether a window was asked for when nothing more could come.
+    """
+
+    def __init__(self, pool: WhisperPool, utterance: Utterance, hints: Hints, deadline_ms: int) -> None:
         self._pool, self._utterance = pool, utterance
-        self._language, self._deadline_ms = language, deadline_ms
+        self._wanted, self._prompt, self._deadline_ms = hints.language, hints.prompt, deadline_ms
+        self.language = ""
         self._changed = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
         self._error: VoiceStackError | None = None
@@ -160,7 +172,8 @@ class _Hearing:
             ask.urgency,
             PARTIAL_MS if ask.urgency is Urgency.PARTIAL else self._deadline_ms,
             self._utterance.context,
-            self._language,
+            self._wanted,
+            self._prompt,
         )
         self._asking = scope.start(self._understand(window, ask, now), name="whisper-ask")
 
@@ -183,6 +196,8 @@ class _Hearing:
         else:
             if self._utterance.asked is ask:
                 self._utterance.take(None if understood is None else understood.words, now)
-            if understood is not None and not self._language and understood.p_language >= P_LANGUAGE:
-                self._language = understood.language
+            if understood is not None:
+                self.language = understood.language
+                if not self._wanted and understood.p_language >= P_LANGUAGE:
+                    self._wanted = understood.language
         self._changed.set()

@@ -36,6 +36,9 @@ CONTEXT_STEP_TOKENS = 16
 CONTEXT_TOKENS = 96
 """Of the words before a window, the last 96 tokens (25 s of speech) at most, and always a multiple of 16, so
 that windows with different contexts can share a pass. Whisper has room for 224."""
+PROMPT_TOKENS = 64
+"""Of a prompt, the last 64 tokens at most stay before the words; it takes their room. Alone it may have all
+of it. A prompt is never cut to a multiple: the spelling of one name may be all that is in it."""
 HOTWORDS_TOKENS = 96
 TOKENS_PER_S, TOKENS_MORE = 16, 24
 """Longest answer. People speak 4 words a second at most, 6 tokens of English; scripts that Whisper spells in
@@ -64,7 +67,7 @@ class WhisperSettings:
         n_lanes: Passes that may run at the same time.
         n_beams: Beams of settled and final words. Partial ones are decoded greedily.
         hotwords: What is likely to be said.
-        prompt: What a text like this one may begin with.
+        prompt: What a text like this one may begin with; a window's own takes its place.
     """
 
     path: str
@@ -137,16 +140,17 @@ class WhisperEar:
         """Everything that needs no model. Takes a few ms of a CPU per second of sound.
 
         Raises:
-            ValueError: Whisper does not know the language.
+            ValueError: Whisper, or this model of it, does not know the language.
         """
-        self._tokenizer(window.language or "en")
+        if self._tokenizer(window.language or "en").language is None and self.is_multilingual:
+            raise ValueError(f"this model does not know '{window.language}'")
         n_samples = padded_s(len(window.pcm)) * EAR_RATE_HZ
         sound = np.zeros(n_samples, np.float32)
         pcm = window.pcm[:n_samples]
         sound[: len(pcm)] = pcm.astype(np.float32) / 32768
         features = self._model.feature_extractor(sound, padding=0)[:, : n_samples * HOP_HZ // EAR_RATE_HZ]
         n_sound_frames = min(features.shape[1], len(pcm) * HOP_HZ // EAR_RATE_HZ + int(TAIL_S * HOP_HZ))
-        return Ready(window, features.astype(np.float32), self._before(window.context), n_sound_frames)
+        return Ready(window, features.astype(np.float32), self._before(window), n_sound_frames)
 
     def understand(self, batch: Sequence[Ready]) -> list[Understood]:
         """The words of windows of one kind, in one pass."""
@@ -239,16 +243,17 @@ class WhisperEar:
         found = self._model.model.detect_language(encoded)
         return [(ranked[0][0][2:-2], round(float(ranked[0][1]), 4)) for ranked in found]
 
-    def _before(self, context: str) -> tuple[int, ...]:
-        """What stands before the transcript: hotwords, and the end of what was said before."""
-        tokenizer = self._tokenizer("en")
-        said = f"{self._settings.prompt} {context}".strip()
-        tokens = tokenizer.encode(f" {said}") if said else []
-        n_kept = min(CONTEXT_TOKENS, len(tokens) // CONTEXT_STEP_TOKENS * CONTEXT_STEP_TOKENS)
-        if not context:
-            n_kept = min(CONTEXT_TOKENS, len(tokens))  # the prompt alone is the same for everybody
-        kept = (*self._hotwords, *(tokens[-n_kept:] if n_kept else ()))
-        return (tokenizer.sot_prev, *kept) if kept else ()
+    def _before(self, window: Window) -> tuple[int, ...]:
+        """What stands before the transcript: hotwords, the prompt, and the end of what was said before."""
+        said = self._encoded(window.context)
+        prompt = self._encoded(window.prompt or self._settings.prompt)
+        prompt = prompt[-(PROMPT_TOKENS if said else CONTEXT_TOKENS) :]
+        n_said = min(CONTEXT_TOKENS - len(prompt), len(said)) // CONTEXT_STEP_TOKENS * CONTEXT_STEP_TOKENS
+        kept = (*self._hotwords, *prompt, *said[len(said) - n_said :])
+        return (self._tokenizer("en").sot_prev, *kept) if kept else ()
+
+    def _encoded(self, text: str) -> list[int]:
+        return list(self._tokenizer("en").encode(f" {text.strip()}")) if text.strip() else []
 
     def _start(self, language: str) -> list[int]:
         tokenizer = self._tokenizer(language)

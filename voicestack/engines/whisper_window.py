@@ -31,6 +31,7 @@ class Window:
         within_ms: It need not be understood later than this after it was sent.
         context: What was said before it.
         language: As ISO 639-1; empty: whatever it sounds like.
+        prompt: What its text may begin with; empty: what the process is set to.
     """
 
     pcm: Pcm = field(repr=False)
@@ -38,6 +39,7 @@ class Window:
     within_ms: int
     context: str = field(default="", repr=False)
     language: str = ""
+    prompt: str = field(default="", repr=False)
 
     def packed(self) -> bytes:
         """A line of JSON, then the samples, little-endian."""
@@ -46,6 +48,7 @@ class Window:
             "within_ms": self.within_ms,
             "context": self.context,
             "language": self.language,
+            "prompt": self.prompt,
         }
         return json.dumps(head).encode() + b"\n" + self.pcm.astype("<i2").tobytes()
 
@@ -60,6 +63,7 @@ class Window:
             int(fields["within_ms"]),
             str(fields["context"]),
             str(fields["language"]),
+            str(fields["prompt"]),
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 
 from voicestack.aio.clock import SystemClock
 from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO
+from voicestack.engines.cuda_libraries import open_cuda_libraries
 from voicestack.engines.pipe import Frame, Kind, Stdio
 from voicestack.engines.whisper_model import Ready, WhisperEar, WhisperSettings
 from voicestack.engines.whisper_window import LATE, Understood, Urgency, Window
@@ -145,6 +146,8 @@ def main(arguments: Sequence[str]) -> None:
     stdio = Stdio()
     if settings.device == "cpu":
         os.nice(NICENESS)
+    else:
+        open_cuda_libraries()
     threading.excepthook = _end_with
     ear = WhisperEar(settings)
     # The first pass allocates and chooses kernels: nobody should wait for that.

@@ -7,9 +7,10 @@ that is left out (an absent `interrupt_response` is read as false, say).
 from dataclasses import dataclass
 from typing import Any
 
+from voicestack.core.hints import Hints, hints_of
 from voicestack.core.ids import SessionId
 from voicestack.core.settings import Modality, ServerVad, SessionSettings
-from voicestack.realtime.checks import JsonObject
+from voicestack.realtime.checks import JsonObject, refuse
 from voicestack.realtime.formats import AudioFormat, format_of, wire_format
 from voicestack.realtime.mcp_fields import shown_tools, with_addresses
 from voicestack.realtime.session_fields import SESSION_UPDATE, ga_names, toolbox_of
@@ -34,7 +35,8 @@ class SessionObject:
     ) -> "SessionObject":
         """The session before the client has changed anything. `expires_at_s` is Unix time."""
         vad = defaults.turn_detection
-        transcription = {"language": defaults.language} if defaults.language else {}
+        known = {"language": defaults.hints.language, "prompt": defaults.hints.prompt}
+        transcription = {name: hint for name, hint in known.items() if hint}
         fields = {
             "type": "realtime",
             "object": "realtime.session",
@@ -84,6 +86,7 @@ class SessionObject:
         heard = audio["input"]
         if heard["transcription"] is not None:
             heard["transcription"] = _filled(heard["transcription"])
+            self._check_language(heard["transcription"], f"{path}.audio.input.transcription.language")
         if heard["turn_detection"] is not None:
             heard["turn_detection"] = _filled_vad(heard["turn_detection"], self.defaults.turn_detection)
         return SessionObject({**self.fields, **patch, "audio": audio}, self.defaults)
@@ -138,7 +141,6 @@ class SessionObject:
         """What the session is told to be."""
         fields, heard = self.fields, self.fields["audio"]["input"]
         modality: Modality = fields["output_modalities"][0]
-        transcription: JsonObject = heard["transcription"] or {}
         limit = fields["max_output_tokens"]
         return SessionSettings(
             instructions=fields["instructions"],
@@ -148,11 +150,22 @@ class SessionObject:
             turn_detection=self._vad(heard["turn_detection"]),
             max_output_tokens=None if limit == "inf" else limit,
             show_transcripts=self.shows_transcripts,
-            language=transcription.get("language") or self.defaults.language,
+            hints=self._hints(heard["transcription"] or {}),
             toolbox=toolbox_of(fields["tools"], fields["tool_choice"]),
             tool_places=self.defaults.tool_places,
             takes_images=self.defaults.takes_images,
+            languages=self.defaults.languages,
         )
+
+    def _hints(self, transcription: JsonObject) -> Hints:
+        own, said = self.defaults.hints, _said(transcription)
+        return Hints(said.language or own.language, said.prompt or own.prompt)
+
+    def _check_language(self, transcription: JsonObject, path: str) -> None:
+        language, known = _said(transcription).language, self.defaults.languages
+        if language and known and language not in known:
+            expected = f"a language that the recogniser knows ({', '.join(known)})"
+            refuse(path, expected, transcription["language"])
 
     def _vad(self, detection: JsonObject | None) -> ServerVad | None:
         if detection is None:
@@ -179,6 +192,11 @@ class SessionObject:
 def name_of(wire_voice: str | JsonObject) -> str:
     """The name in a checked `voice`."""
     return wire_voice if isinstance(wire_voice, str) else str(wire_voice["id"])
+
+
+def _said(transcription: JsonObject) -> Hints:
+    wanted = transcription
+    return hints_of(wanted.get("language"), wanted.get("prompt"), wanted.get("keywords") or ())
 
 
 def _filled(transcription: JsonObject) -> JsonObject:

@@ -5,6 +5,7 @@ import shlex
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
+from voicestack.core.history import Message
 from voicestack.engines.chat_body import LlmSettings
 from voicestack.engines.llama_server import LlamaOptions, LlamaServer
 from voicestack.engines.model_store import find_model, models_folder
@@ -13,6 +14,7 @@ from voicestack.engines.scripted import ScriptedLlm
 from voicestack.engines.vllm_command import NAME, warning_of
 from voicestack.engines.vllm_metrics import VllmMetrics
 from voicestack.engines.vllm_server import VllmServer
+from voicestack.engines.vllm_spare import pair_of
 from voicestack.ports import Llm
 from voicestack.server.supervised import Supervised
 
@@ -38,6 +40,8 @@ def llm_of(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
     )
     if config.llm.engine == "openai":
         return _attached(config, clock, settings)
+    if config.llm.engine == "vllm" and config.vllm.spare:
+        return _paired(config, clock, settings)
     if config.llm.engine == "vllm":
         vllm = _vllm(config, clock)
         llm = OpenAiLlm(vllm.url, config.llm.model or NAME, clock=clock, settings=settings, child=vllm.child)
@@ -77,6 +81,16 @@ def _attached(config: Config, clock: Clock, settings: LlmSettings) -> tuple[Llm,
     metrics = VllmMetrics(config.llm.url, api_key=key)
     llm.server_figures = metrics.figures
     return llm, (Supervised("vllm-metrics", metrics.run, lambda: (metrics,)),)
+
+
+def _paired(config: Config, clock: Clock, settings: LlmSettings) -> tuple[Llm, tuple[Supervised, ...]]:
+    """One that answers and one that sleeps."""
+    servers, model = (_vllm(config, clock), _vllm(config, clock)), config.llm.model or NAME
+    prompt = (Message("system", config.session.instructions), Message("user", "Hello."))
+    pair = pair_of(servers, clock=clock, model=model, prompt=prompt)
+    llm = OpenAiLlm(pair.url, model, clock=clock, settings=settings, child=pair)
+    llm.server_figures = lambda: pair.figures() | servers[pair.pair.serving or 0].figures()
+    return llm, (Supervised("vllm", pair.run, lambda: (pair,)),)
 
 
 def _vllm(config: Config, clock: Clock) -> VllmServer:

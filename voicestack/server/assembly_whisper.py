@@ -5,6 +5,7 @@ import os
 
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
+from voicestack.config.whisper import LANGUAGES
 from voicestack.core.errors import ConfigError
 from voicestack.engines.model_store import find_model, models_folder
 from voicestack.engines.whisper_asr import WhisperAsr
@@ -63,14 +64,8 @@ def whisper_of(config: Config, clock: Clock) -> WhisperAsr:
 
 
 def _check_language(language: str) -> None:
-    if not language:
-        return
-    from faster_whisper.tokenizer import _LANGUAGE_CODES  # type: ignore[import-untyped]
-
-    if language not in _LANGUAGE_CODES:
-        raise ConfigError(
-            f"whisper.language: Whisper knows no '{language}'; it knows {', '.join(_LANGUAGE_CODES)}"
-        )
+    if language and language not in LANGUAGES:
+        raise ConfigError(f"whisper.language: Whisper knows no '{language}'; it knows {', '.join(LANGUAGES)}")
 
 
 def _devices(config: Config) -> tuple[str, tuple[int, ...]]:

@@ -118,7 +118,7 @@ def _add(session: "Session", command: AddItem) -> None:
         session.served.decide(command.item)
     if command.sound is not None:
         session.sounds.add(command.item.id, command.sound, EAR_RATE_HZ)
-        session.dictations.start(command.item.id, command.sound)
+        session.dictations.start(command.item.id, command.sound, session.settings.hints)
     session.prime()
 
 

@@ -8,6 +8,7 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, samples_to_ms
 from voicestack.core.commands import Command
 from voicestack.core.errors import StageError
+from voicestack.core.hints import Hints
 from voicestack.core.history import History
 from voicestack.core.ids import ItemId
 from voicestack.core.notes import Note, UserSaid, UserUnheard
@@ -55,15 +56,15 @@ class Dictations:
         waited, self._waiting = self._waiting is not None, None
         return waited
 
-    def start(self, item_id: ItemId, pcm: Pcm) -> None:
-        """Find the words of the item. `pcm` is int16 mono at EAR_RATE_HZ."""
+    def start(self, item_id: ItemId, pcm: Pcm, hints: Hints) -> None:
+        """Find the words of the item, going by `hints`. `pcm` is int16 mono at EAR_RATE_HZ."""
         self._n_open += 1
-        self._scope.start(self._hear(item_id, pcm), name=f"dictation-{item_id}")
+        self._scope.start(self._hear(item_id, pcm, hints), name=f"dictation-{item_id}")
 
-    async def _hear(self, item_id: ItemId, pcm: Pcm) -> None:
+    async def _hear(self, item_id: ItemId, pcm: Pcm, hints: Hints) -> None:
         text = ""
         try:
-            async with aclosing(self._asr.transcribe(self._sounds(pcm))) as transcripts:
+            async with aclosing(self._asr.transcribe(self._sounds(pcm), hints)) as transcripts:
                 async for transcript in transcripts:
                     text = transcript.text
         except StageError as error:

@@ -15,6 +15,7 @@ from voicestack.aio.prefetch import Channel, Full
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, ms_to_samples, samples_to_ms
 from voicestack.core.errors import StageError, StageUnavailable
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.ids import UtteranceId
 from voicestack.core.settings import ServerVad
 from voicestack.ports import PAUSE, Asr, Certainty, Pause, SpeechWindow, Vad
@@ -94,6 +95,7 @@ class Ears:
         self._asr, self._clock, self._scope, self._listener = asr, clock, scope, listener
         self._hearing, self._keep = hearing, keep
         self._detection: ServerVad | None = ServerVad()
+        self._hints = NO_HINTS
         self._endpointer = Endpointer(self._rules(ServerVad()))
         self._vad = vad.open(scope.guarded(self._on_window))
         self._recent: deque[AudioFrame] = deque()  # for the prefix, and to know when a sample arrived
@@ -122,8 +124,9 @@ class Ears:
         n_samples = sum(len(sound.pcm) for sound in sounds if isinstance(sound, AudioFrame))
         return n_samples * 1000 / EAR_RATE_HZ
 
-    def configure(self, detection: ServerVad | None) -> None:
-        """Listen with these settings from now on; an open utterance is not lost."""
+    def configure(self, detection: ServerVad | None, hints: Hints) -> None:
+        """Listen with these settings from now on; an open utterance is not lost, and keeps its hints."""
+        self._hints = hints
         was_manual, is_manual = self._detection is None, detection is None
         if was_manual != is_manual and self._current is not None:
             self.commit()  # who began it is not there any more to end it
@@ -240,7 +243,7 @@ class Ears:
         text = ""
         self._recognising.add(utterance.sounds)
         try:
-            async with aclosing(self._asr.transcribe(utterance.sounds)) as transcripts:
+            async with aclosing(self._asr.transcribe(utterance.sounds, self._hints)) as transcripts:
                 async for transcript in transcripts:
                     text = transcript.text
                     if transcript.certainty is Certainty.PARTIAL:

@@ -132,7 +132,7 @@ class Session:
         """Go on with these settings."""
         self.settings = settings
         self._policy = self._tuning.policy.detecting(settings.turn_detection)
-        self.ears.configure(settings.turn_detection)
+        self.ears.configure(settings.turn_detection, settings.hints)
         self.served.configure(settings.toolbox)
         self.prime()
 

@@ -35,7 +35,9 @@ ALONE = (
 """The same, without what these depend on: torch, transformers and numpy are there already."""
 SPEECH = ("ctranslate2", "faster-whisper", "espeakng-loader")
 AUDIO = ("av", "onnxruntime", "flatbuffers")
-"""Both alone. The first is Whisper and a voice, the second what faster-whisper imports beside it."""
+VOICE = ("ml-dtypes", "num2words", "onnx", "pathvalidate", "piper-tts", "protobuf")
+"""All alone. The first is Whisper and a voice, the second what faster-whisper imports beside it; the third is
+Piper, and what makes a voice of random numbers for it."""
 
 LEFT_OUT = (
     r"vllm/vllm_flash_attn/_vllm_fa2_C",  # FlashAttention 2: Hopper has 3
@@ -97,12 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make the archives. Returns 1 when one is too large."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/gpu"), help="where the archives go")
-    parser.add_argument("--only", default="vllm,speech,audio", help="groups (default: %(default)s)")
+    parser.add_argument("--only", default="vllm,speech,audio,voice", help="groups (default: %(default)s)")
     args = parser.parse_args(argv)
     groups: dict[str, list[tuple[tuple[str, ...], bool]]] = {
         "vllm": [(RESOLVED, False), ((*ALONE, VLLM), True)],
         "speech": [(SPEECH, True)],
         "audio": [(AUDIO, True)],
+        "voice": [(VOICE, True)],
     }
     fits = True
     for group in args.only.split(","):

@@ -24,7 +24,11 @@ AudioFormat = PcmFormat | G711Format
 
 
 class Transcription(TypedDict):
-    """Tell the client what was understood. `language` is a BCP 47 code."""
+    """Tell the client what was understood.
+
+    `language` (ISO 639-1 or BCP 47), `prompt` and `keywords` are hints for a recogniser that can use them
+    (Whisper), from the next utterance on; others ignore them. `languages` and `delay` are only remembered.
+    """
 
     model: str
     language: NotRequired[str]

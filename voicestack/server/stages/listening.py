@@ -15,6 +15,7 @@ from voicestack.aio.clock import Clock
 from voicestack.core.audio import EAR_RATE_HZ, NO_AUDIO, AudioFrame, Pcm
 from voicestack.core.errors import StageError
 from voicestack.core.heard import HeardWord
+from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.ports import Asr, Certainty, Pause, Transcript, Vad
 from voicestack.server.stages.admission import Pace
 from voicestack.server.stages.opinions import FRAME_SAMPLES, Opinions
@@ -45,6 +46,7 @@ class Piece:
         p_speech: Mean opinion of the VAD, 0..1.
         words: Single words with their places, from a recogniser that has them; also from the beginning of the
             recording.
+        language: Of the words, as ISO 639-1; empty if the recogniser does not say.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Piece:
     end_s: float
     p_speech: float
     words: tuple[HeardWord, ...] = ()
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,13 @@ class Recording:
     Args:
         listener: Who listens.
         blocks: The sound, at EAR_RATE_HZ.
+        hints: What the recogniser may go by.
     """
 
-    def __init__(self, listener: Listener, blocks: AsyncGenerator[Pcm, None]) -> None:
-        self._listener, self._blocks = listener, blocks
+    def __init__(
+        self, listener: Listener, blocks: AsyncGenerator[Pcm, None], hints: Hints = NO_HINTS
+    ) -> None:
+        self._listener, self._blocks, self._hints = listener, blocks, hints
         self._endpointer = Endpointer(RULES)
         self._recent: deque[AudioFrame] = deque()
         self._n_samples = 0
@@ -176,7 +182,7 @@ class Recording:
         words = [replace(w, start_s=w.start_s + first_s, end_s=w.end_s + first_s) for w in final.words]
         p_speech = self._p_sum / max(1, self._n_opinions)
         start_s, end_s = self._start / EAR_RATE_HZ, self._end / EAR_RATE_HZ
-        return Piece(final.text.strip(), start_s, end_s, p_speech, tuple(words))
+        return Piece(final.text.strip(), start_s, end_s, p_speech, tuple(words), final.language)
 
     async def _final(self, sounds: AsyncGenerator[AudioFrame | Pause, None]) -> Transcript:
         """What the recogniser makes of the piece.
@@ -184,7 +190,7 @@ class Recording:
         Only final words count: those before may change, and what was sent cannot be taken back.
         """
         final: Transcript | None = None
-        async with aclosing(self._listener.asr.transcribe(sounds)) as transcripts:
+        async with aclosing(self._listener.asr.transcribe(sounds, self._hints)) as transcripts:
             async for transcript in transcripts:
                 if transcript.certainty is Certainty.FINAL:
                     final = transcript

@@ -25,14 +25,6 @@ _OWNERS = {
     "scripted": "voicestack",
     DEFAULT_LLM: "huggingfacetb",
 }
-_LANGUAGES = {"pocketsphinx": ("en",)}
-
-
-def languages_of(config: Config) -> tuple[str, ...]:
-    """What the recogniser knows, as ISO 639-1; empty if that is not known."""
-    if config.asr.engine == "whisper" and PurePath(config.whisper.model).name.endswith(".en"):
-        return ("en",)
-    return _LANGUAGES.get(config.asr.engine, ())
 
 
 def models_of(config: Config, since_s: int) -> tuple[Model, ...]:

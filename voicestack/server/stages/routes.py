@@ -5,12 +5,13 @@ from collections.abc import Callable
 from starlette.routing import Route
 
 from voicestack.aio.clock import Clock, unix_s
+from voicestack.config.derived import languages_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded
 from voicestack.server.stages.admission import Pace, Turnstile
 from voicestack.server.stages.endpoint import StageEndpoint
 from voicestack.server.stages.listening import Listener
-from voicestack.server.stages.models_api import ModelsApi, languages_of, models_of
+from voicestack.server.stages.models_api import ModelsApi, models_of
 from voicestack.server.stages.speech_api import SpeechApi
 from voicestack.server.stages.transcription_api import TranscriptionApi
 from voicestack.session.tuning import Engines

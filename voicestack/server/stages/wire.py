@@ -55,9 +55,11 @@ class TranscriptionWish(BaseModel):
     model: str = ""
     """Any name: the server has one recogniser."""
     language: str | None = None
-    """ISO 639-1 or BCP 47. One that the recogniser does not know is refused."""
+    """ISO 639-1 or BCP 47. One that the recogniser does not know is refused. Without it, what the server is
+    set to; Whisper can find it out."""
     prompt: str | None = None
-    """Ignored: no recogniser here takes one."""
+    """A text like the one that is wanted: likely words, and how they are written. Whisper goes by the end of
+    it; other recognisers ignore it."""
     response_format: TranscriptFormat = "json"
     temperature: float | None = None
     """Ignored."""
@@ -119,6 +121,7 @@ class VerboseTranscription(BaseModel):
 
     task: Literal["transcribe"] = "transcribe"
     language: str
+    """The one that was recognised, as ISO 639-1, where the recogniser says so; else what was asked for."""
     duration_s: float = Field(serialization_alias="duration")
     text: str
     segments: tuple[TranscriptionSegment, ...]
