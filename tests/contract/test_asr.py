@@ -88,9 +88,9 @@ def with_asr(request: pytest.FixtureRequest, tone_model: Path) -> WithAsr:
                 await on_whisper(on_asr)
 
     async def on_server(on_asr: OnAsr, url: str) -> None:
-        remote = OpenAiAsr(url, ListeningServer("asr", "en", partial_ms=400, window_s=3.0))
+        remote = OpenAiAsr(url, ListeningServer("asr", "en", partial_ms=700, window_s=3.0))
         try:
-            await on_asr(Trial(remote, CLEAR, lambda: until_answered(remote)))
+            await on_asr(Trial(remote, CLEAR[:2], lambda: until_answered(remote)))
         finally:
             await remote.close()
 

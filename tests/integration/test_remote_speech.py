@@ -495,6 +495,25 @@ def test_what_is_asked_of_an_ear() -> None:
     asyncio.run(main())
 
 
+def test_a_hint_that_is_refused_is_left_out() -> None:
+    async def play(peer: Peer) -> None:
+        languages.append(peer.field("language"))
+        if peer.field("language") == "fr":
+            await peer.answer(400, b'{"error": {"code": "unsupported_language"}}')
+        else:
+            await peer.say("words")
+
+    async def main() -> None:
+        async with ear(play) as (asr, _):
+            sounds: list[Pcm | Pause] = [TALK, silence(100), PAUSE, TALK]
+            got = await heard(asr, *sounds, hints=Hints("fr", "Ada"))
+            assert [(one.text, one.language) for one in got] == [("words", "")] * 2
+
+    languages: list[str | None] = []
+    asyncio.run(main())
+    assert languages == ["fr", None, None]
+
+
 def test_an_utterance_that_goes_on_is_sent_again_but_not_for_ever() -> None:
     sent: list[tuple[int, str | None]] = []
 

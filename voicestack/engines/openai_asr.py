@@ -15,7 +15,7 @@ import orjson
 
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
-from voicestack.core.errors import StageError, StageTimeout, StageUnavailable, VoiceStackError
+from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable, VoiceStackError
 from voicestack.core.heard import HeardWord
 from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.wav import wav_file
@@ -76,6 +76,7 @@ class OpenAiAsr:
         """See `ports.Asr`. Silence is not sent. What fails of partial words is left out.
 
         A hint takes the place of the language that is set; a prompt goes before what was understood earlier.
+        A server that refuses a request with hints is asked once more without.
 
         Raises:
             StageOverloaded: the server takes nothing more for now.
@@ -92,7 +93,7 @@ class OpenAiAsr:
             while not utterance.is_over:
                 step = utterance.next_step(Pace(cadence_s, self._server.window_s))
                 if isinstance(step, Say):
-                    yield replace(step.transcript, words=(), language=hints.language)
+                    yield replace(step.transcript, words=(), language=hearing.language)
                 elif isinstance(step, Ask):
                     hearing.ask(step, scope)
                 else:
@@ -109,6 +110,11 @@ class _Hearing:
         self._changed = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
         self._error: VoiceStackError | None = None
+
+    @property
+    def language(self) -> str:
+        """What the server was told, as ISO 639-1; empty: nothing."""
+        return self._hints.language
 
     async def listen(self, sounds: AsyncIterator[AudioFrame | Pause]) -> None:
         """Take sounds until there are no more. What goes wrong is raised by `news`."""
@@ -164,12 +170,20 @@ class _Hearing:
                 try:
                     return await self._ask(pcm, context)
                 except StageError as error:
-                    if not retry or not self._client.may_retry(error):
+                    if not self._has_other_way(error) and not (retry and self._client.may_retry(error)):
                         raise
                     return await self._ask(pcm, context)
         except TimeoutError:
             message = f"no words within {self._server.deadline_ms} ms"
             raise StageTimeout(message, stage="asr") from None
+
+    def _has_other_way(self, error: StageError) -> bool:
+        """Whether it may be a hint that the server will not have; then it is left out from now on."""
+        plain = Hints(self._server.language)
+        if not isinstance(error, StageRejected) or self._hints == plain:
+            return False
+        self._hints = plain
+        return True
 
     async def _ask(self, pcm: Pcm, context: str) -> str:
         wish = {"model": self._server.model, "response_format": "json"}
