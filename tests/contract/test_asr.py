@@ -1,4 +1,4 @@
-"""What every ASR must do: the scripted one, PocketSphinx, and Whisper in their worker processes."""
+"""What every ASR must do: the scripted one, PocketSphinx and Whisper in their processes, and a server."""
 
 import asyncio
 import itertools
@@ -21,6 +21,7 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import AudioFrame, Pcm
 from voicestack.core.errors import StageUnavailable
 from voicestack.core.hints import Hints
+from voicestack.engines.openai_asr import ListeningServer, OpenAiAsr
 from voicestack.engines.pocketsphinx_asr import PocketSphinxAsr, is_audible, written
 from voicestack.engines.pocketsphinx_worker import Listener, Loudness, load
 from voicestack.engines.scripted import ScriptedAsr
@@ -69,7 +70,7 @@ def tone_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tone_whisper.build(tmp_path_factory.mktemp("whisper"))
 
 
-@pytest.fixture(params=["scripted", "pocketsphinx", "whisper"])
+@pytest.fixture(params=["scripted", "pocketsphinx", "whisper", "openai"])
 def with_asr(request: pytest.FixtureRequest, tone_model: Path) -> WithAsr:
     """Runs a coroutine with an ASR."""
 
@@ -81,8 +82,17 @@ def with_asr(request: pytest.FixtureRequest, tone_model: Path) -> WithAsr:
             elif request.param == "pocketsphinx":
                 async with pocketsphinx() as asr:
                     await on_asr(Trial(asr, CLEAR, at_once))
+            elif request.param == "openai":
+                await on_server(on_asr, request.getfixturevalue("replica_url"))
             else:
                 await on_whisper(on_asr)
+
+    async def on_server(on_asr: OnAsr, url: str) -> None:
+        remote = OpenAiAsr(url, ListeningServer("asr", "en", partial_ms=700, window_s=3.0))
+        try:
+            await on_asr(Trial(remote, CLEAR[:2], lambda: until_answered(remote)))
+        finally:
+            await remote.close()
 
     async def on_whisper(on_asr: OnAsr) -> None:
         whisper = tone_whisper.tone_asr(tone_model)
@@ -96,6 +106,13 @@ def with_asr(request: pytest.FixtureRequest, tone_model: Path) -> WithAsr:
 
 async def at_once() -> None:
     """For an ASR that takes all sound as it comes."""
+
+
+async def until_answered(asr: OpenAiAsr) -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+        while asr.figures()["open_requests"]:  # noqa: ASYNC110 (one may follow the last: there is no event)
+            await asyncio.sleep(0.001)
 
 
 def heard_as(utterance: Utterance) -> list[AudioFrame | Pause]:

@@ -4,35 +4,24 @@ The text under each key says its unit and where its default comes from. Keys of 
 not use are checked all the same, so that a profile can be changed with one `--set`.
 """
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
-from voicestack.config.kinds import STRICT, blame
+from voicestack.config.kinds import STRICT, HttpUrl, blame
 from voicestack.config.mcp import McpSection
 from voicestack.config.models import ModelsSection
 from voicestack.config.piper import PiperSection
+from voicestack.config.remote import AsrServerSection, TtsServerSection
 from voicestack.config.vllm import VllmSection
 from voicestack.config.webrtc import WebRtcSection
 from voicestack.config.whisper import WhisperSection
-
-
-def check_url(url: str) -> str:
-    """Let only plain addresses through: a key has a place of its own, where it is masked."""
-    if url and not re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", url):
-        raise PydanticCustomError("address", "should be http(s)://host:port/path with no user or password")
-    return url
-
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Ms = Annotated[int, Field(ge=0, le=600_000)]
 Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-HttpUrl = Annotated[str, AfterValidator(check_url)]
-"""Empty, or an address."""
 
 INSTRUCTIONS = "You are a friendly assistant on the telephone. Answer every question in one short sentence."
 """15 to 17 words an answer from SmolLM2-135M-Instruct; longer rules make it longer-winded, not better."""
@@ -131,7 +120,8 @@ class AsrSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["pocketsphinx", "whisper", "scripted"] = "pocketsphinx"
+    engine: Literal["pocketsphinx", "whisper", "openai", "scripted"] = "pocketsphinx"
+    """`openai` is any server with that API, another voicestack too: see the section `asr_server`."""
     workers_min: Count = 1
     """Decoder processes that are always there."""
     workers_max: Count = 4
@@ -223,7 +213,8 @@ class TtsSection(BaseModel):
 
     model_config = STRICT
 
-    engine: Literal["espeak", "piper", "scripted"] = "espeak"
+    engine: Literal["espeak", "piper", "openai", "scripted"] = "espeak"
+    """`openai` is any server with that API, another voicestack too: see the section `tts_server`."""
     voice: str = "en-us"
     """What the voice `default` means: a voice of the engine."""
     rate_wpm: int = Field(default=170, ge=80, le=450)
@@ -317,6 +308,8 @@ class Config(BaseModel):
     whisper: WhisperSection = WhisperSection()
     vllm: VllmSection = VllmSection()
     piper: PiperSection = PiperSection()
+    asr_server: AsrServerSection = AsrServerSection()
+    tts_server: TtsServerSection = TtsServerSection()
     models: ModelsSection = ModelsSection()
     stages: StagesSection = StagesSection()
     mcp: McpSection = McpSection()

@@ -106,8 +106,18 @@ def find_sound(file: bytes | memoryview) -> WavSound:
 
 def stream_header(rate_hz: int) -> bytes:
     """The 44 bytes that begin a WAV file of 16-bit mono samples whose length is not known."""
+    return _header(rate_hz, UNKNOWN_BYTES, UNKNOWN_BYTES)
+
+
+def wav_file(pcm: Pcm, rate_hz: int) -> bytes:
+    """A whole WAV file of 16-bit mono samples."""
+    data = pcm.astype("<i2", copy=False).tobytes()
+    return _header(rate_hz, _HEADER.size - 8 + len(data), len(data)) + data
+
+
+def _header(rate_hz: int, n_file_bytes: int, n_data_bytes: int) -> bytes:
     description = (16, _PCM, 1, rate_hz, rate_hz * 2, 2, 16)
-    return _HEADER.pack(b"RIFF", UNKNOWN_BYTES, b"WAVE", b"fmt ", *description, b"data", UNKNOWN_BYTES)
+    return _HEADER.pack(b"RIFF", n_file_bytes, b"WAVE", b"fmt ", *description, b"data", n_data_bytes)
 
 
 def _fields(chunk: bytes) -> tuple[int, int, int]:

@@ -55,7 +55,7 @@ def framed(pcm: Pcm, ends: Sequence[WordEnd], rate_hz: int, *, gap_ms: int) -> I
     sound = np.zeros(n_samples, dtype=np.int16)
     kept = pcm[start : start + n_samples]
     sound[: len(kept)] = kept
-    _fade(sound[loud_end - start :], ms_to_samples(FADE_MS, rate_hz))
+    fade(sound[loud_end - start :], ms_to_samples(FADE_MS, rate_hz))
     places = _places(ends, loud, start)
     frame_samples, n_said, n_next = ms_to_samples(FRAME_MS, rate_hz), 0, 0
     for at in range(0, n_samples, frame_samples):
@@ -75,7 +75,7 @@ def _places(ends: Sequence[WordEnd], loud: NDArray[np.intp], start: int) -> list
     return places
 
 
-def _fade(rest: Pcm, fade_samples: int) -> None:
+def fade(rest: Pcm, fade_samples: int) -> None:
     """Turn what follows the last loud sample down to nothing, in place."""
     n = min(len(rest), fade_samples)
     rest[:n] = (rest[:n] * np.linspace(1, 0, n)).astype(np.int16)

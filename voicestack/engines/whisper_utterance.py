@@ -3,8 +3,10 @@
 It decides and does nothing: the engine feeds it sound and answers, and does what `next_step` says.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
@@ -69,18 +71,54 @@ class _Settled:
     words: tuple[HeardWord, ...]
 
 
+class Agreeing(Protocol):
+    """What becomes of the answers to windows: see `agreement.Agreement`, or `whole_answers.WholeAnswers`."""
+
+    start_s: float
+
+    @property
+    def words(self) -> tuple[HeardWord, ...]:
+        """All words so far."""
+        ...
+
+    @property
+    def sure(self) -> str:
+        """What stays of the text."""
+        ...
+
+    @property
+    def context(self) -> str:
+        """What was said before the window."""
+        ...
+
+    def hear(self, words: Sequence[HeardWord], end_s: float) -> None:
+        """Take what the window that ends there was understood as."""
+        ...
+
+    def move_up(self, end_s: float, window_s: float) -> None:
+        """The window may begin later now, if it is longer than `window_s`."""
+        ...
+
+    def tear(self, end_s: float) -> None:
+        """The window must begin later."""
+        ...
+
+
 class Utterance:
     """One utterance.
+
+    Args:
+        agreement: What its words are made of; those of a recogniser of windows, if not given.
 
     Attributes:
         asked: The window that is being understood now.
         is_over: Whether the last transcript has been given out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agreement: Agreeing | None = None) -> None:
         self.asked: Ask | None = None
         self.is_over = False
-        self._agreement = Agreement()
+        self._agreement: Agreeing = agreement or Agreement()
         self._pcm = bytearray()
         self._base_sample = 0  # of the first sample in _pcm
         self._begun = False  # whether there has been anything to hear

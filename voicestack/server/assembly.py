@@ -48,8 +48,9 @@ def assemble(config: Config, clock: Clock) -> Assembly:
     tts, tts_runs = tts_of(config, clock)
 
     async def close() -> None:
-        if isinstance(llm, Connected):
-            await llm.close()
+        for engine in (asr, llm, tts):
+            if isinstance(engine, Connected):
+                await engine.close()
 
     engines = Engines(vad, asr, llm, tts, _tool_servers(config))
     return Assembly(engines, (*asr_runs, *llm_runs, *tts_runs), close)

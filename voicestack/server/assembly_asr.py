@@ -16,6 +16,10 @@ def asr_of(config: Config, clock: Clock) -> tuple[Asr, tuple[Supervised, ...]]:
 
         whisper = whisper_of(config, clock)
         return whisper, (Supervised("whisper", whisper.run, lambda: whisper.workers),)
+    if config.asr.engine == "openai":
+        from voicestack.server.assembly_remote import remote_asr_of
+
+        return remote_asr_of(config), ()
     from voicestack.engines.pocketsphinx_asr import PocketSphinxAsr
 
     asr = PocketSphinxAsr(

@@ -15,6 +15,10 @@ def tts_of(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
         from voicestack.server.assembly_piper import piper_of
 
         return piper_of(config, clock)
+    if config.tts.engine == "openai":
+        from voicestack.server.assembly_remote import remote_tts_of
+
+        return remote_tts_of(config), ()
     from voicestack.engines.espeak_tts import EspeakTts
 
     tts = EspeakTts(clock=clock, voice=config.tts.voice, rate_wpm=config.tts.rate_wpm)

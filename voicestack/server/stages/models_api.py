@@ -42,7 +42,7 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
     names = {
         "asr": _asr_name(config),
         "llm": _llm_name(config),
-        "tts": _voice_name(config.piper.voice) if config.tts.engine == "piper" else config.tts.engine,
+        "tts": _tts_name(config),
     }
     models = []
     for stage, engine in engines.items():
@@ -63,7 +63,15 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
 
 
 def _asr_name(config: Config) -> str:
+    if config.asr.engine == "openai":
+        return config.asr_server.model
     return PurePath(config.whisper.model).name if config.asr.engine == "whisper" else config.asr.engine
+
+
+def _tts_name(config: Config) -> str:
+    if config.tts.engine == "openai":
+        return config.tts_server.model
+    return _voice_name(config.piper.voice) if config.tts.engine == "piper" else config.tts.engine
 
 
 def _voice_name(voice: str) -> str:
