@@ -179,17 +179,22 @@ def test_a_process_that_hangs_is_replaced(model: Path) -> None:
 def test_windows_of_many_sessions_share_a_pass(model: Path) -> None:
     async def main() -> None:
         async with running(model) as asr:
-            end(asr, signal.SIGSTOP)  # or the first would be understood before the last is asked about
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(heard(asr, n % len(TALK))) for n in range(12)]
-                await until_asked(asr, 12)
-                end(asr, signal.SIGCONT)
-            assert [task.result()[-1].text for task in tasks] == [one.words for one in TALK] * 3
-            figures = asr.figures()
-            assert figures["windows"] == 12
-            assert figures["passes"] < 12
+            for n_rounds in range(
+                1, 11
+            ):  # a pipe may bring one window at a time, and each be understood at once
+                end(asr, signal.SIGSTOP)  # or the first would be understood before the last is asked about
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(heard(asr, n % len(TALK))) for n in range(12)]
+                    await until_asked(asr, 12)
+                    end(asr, signal.SIGCONT)
+                assert [task.result()[-1].text for task in tasks] == [one.words for one in TALK] * 3
+                figures = asr.figures()
+                assert figures["windows"] == 12 * n_rounds
+                if figures["batch_largest"] > 1:
+                    break
             assert figures["batch_largest"] > 1
-            assert figures["waited_max_ms"] >= figures["waited_ms"] / 12 > 0
+            assert figures["passes"] < figures["windows"]
+            assert figures["waited_max_ms"] >= figures["waited_ms"] / figures["windows"] > 0
 
     asyncio.run(main())
 
