@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+import numpy as np
 import pytest
 
 from tests.support.dialogue import SETTINGS, Dialogue, converse, speech
-from voicestack.core.audio import AudioFrame
+from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
 from voicestack.core.commands import (
     AddItem,
     CancelReply,
@@ -39,8 +41,8 @@ from voicestack.core.notes import (
     UserUnheard,
 )
 from voicestack.core.settings import ServerVad, SessionSettings
-from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
-from voicestack.ports import Certainty, Pause, Transcript
+from voicestack.engines.scripted import EnergyVad, EnergyVadStream, ScriptedAsr, ScriptedLlm, ScriptedTts
+from voicestack.ports import Certainty, Pause, SpeechWindow, Transcript
 from voicestack.turn.policy import Policy
 
 LONG = (
@@ -59,6 +61,56 @@ def said(end: ReplyEnded) -> Item:
 
 def kinds(notes: list[Note]) -> list[str]:
     return [type(n).__name__ for n in notes]
+
+
+class LateVad(EnergyVad):
+    """Says what each window is in a later turn of the loop, one window a turn, as Silero VAD does."""
+
+    def open(self, on_window: Callable[[SpeechWindow], None]) -> EnergyVadStream:
+        self._waiting: deque[SpeechWindow] = deque()
+
+        def later(window: SpeechWindow) -> None:
+            self._waiting.append(window)
+            if len(self._waiting) == 1:
+                asyncio.get_running_loop().call_soon(judge)
+
+        def judge() -> None:
+            on_window(self._waiting[0])
+            self._waiting.popleft()
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(judge)
+
+        return super().open(later)
+
+
+class ListeningAsr:
+    """Satisfies `ports.Asr` by keeping what it was given."""
+
+    def __init__(self) -> None:
+        self.heard: list[Pcm] = []
+
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
+        frames = [sound.pcm async for sound in sounds if isinstance(sound, AudioFrame)]
+        self.heard.append(np.concatenate(frames))
+        yield Transcript("what time is it", Certainty.FINAL)
+
+
+def test_speech_that_is_sent_faster_than_it_was_spoken_is_heard_from_its_beginning() -> None:
+    async def script(d: Dialogue) -> None:
+        for part in (speech(2600), np.zeros(EAR_RATE_HZ, np.int16)) * 2:
+            for i in range(0, len(part), 320):
+                d.peer.say_now(part[i : i + 320])
+        await asyncio.sleep(5)
+
+    asr = ListeningAsr()
+    d = converse(script, asr=asr, vad=LateVad())
+    assert len(d.peer.notes(UserStarted)) == 2
+    spoken_s = [np.count_nonzero(pcm) / EAR_RATE_HZ for pcm in asr.heard]
+    assert spoken_s == pytest.approx([2.6, 2.6], abs=0.05)
+    # Beside it the prefix, the silence that ends a turn, and what is taken before it is judged.
+    assert all(len(pcm) / EAR_RATE_HZ <= 2.6 + 0.3 + 0.2 + 0.2 for pcm in asr.heard)
 
 
 def test_a_question_and_its_answer() -> None:

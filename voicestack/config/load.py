@@ -153,7 +153,9 @@ def _from_file(path: Path) -> dict[KeyPath, Given]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_syntax_problem(shown, text, str(error))) from None
     lines = key_lines(text.replace("\r\n", "\n"))
-    return {key: Given(value, f"{shown}:{_line_of(key, lines)}") for key, value in leaves(tree, tables=TABLES)}
+    return {
+        key: Given(value, f"{shown}:{_line_of(key, lines)}") for key, value in leaves(tree, tables=TABLES)
+    }
 
 
 def _line_of(key: KeyPath, lines: Mapping[KeyPath, int]) -> int:

@@ -33,6 +33,9 @@ SpeechEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded | Words
 
 MAX_UTTERANCE_FRAMES = 15_000
 """Frames that may wait for the recogniser: five minutes at 20 ms. Beyond it the utterance is not heard."""
+AHEAD_SAMPLES = EAR_RATE_HZ // 10
+"""Audio that is taken before the VAD has judged it. Who speaks in real time is 32 ms ahead of Silero VAD; who
+sends a recording at once is held back, or its beginning would be forgotten when its start is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class Ears:
         self._endpointer = Endpointer(self._rules(ServerVad()))
         self._vad = vad.open(scope.guarded(self._on_window))
         self._recent: deque[AudioFrame] = deque()  # for the prefix, and to know when a sample arrived
+        self._early: deque[AudioFrame] = deque()  # what came faster than it can be judged
+        self._judged_to = 0  # media time up to which the VAD has an opinion
         self._n_utterances = 0
         self._current: _Utterance | None = None
         self._recognising: set[Channel[AudioFrame | Pause]] = set()
@@ -128,14 +133,25 @@ class Ears:
         """Listen with these settings from now on; an open utterance is not lost, and keeps its hints."""
         self._hints = hints
         was_manual, is_manual = self._detection is None, detection is None
-        if was_manual != is_manual and self._current is not None:
-            self.commit()  # who began it is not there any more to end it
+        if was_manual != is_manual:
+            self._take_early()
+            self._judged_to = self._n_samples  # nothing was asked about what came until now
+            if self._current is not None:
+                self.commit()  # who began it is not there any more to end it
         self._detection = detection
         if detection is not None:
             self._endpointer.rules = self._rules(detection)
 
     def hear(self, frame: AudioFrame) -> None:
         """Take the next frame."""
+        if not self._early and not self._is_ahead():
+            self._take(frame)
+            return
+        self._early.append(frame)
+        if len(self._early) > MAX_UTTERANCE_FRAMES:
+            self._take(self._early.popleft())
+
+    def _take(self, frame: AudioFrame) -> None:
         self._n_samples, self._arrived_ns = frame.end_sample, frame.arrived_ns
         self._recent.append(frame)
         self._forget_old()
@@ -148,6 +164,7 @@ class Ears:
 
     def commit(self) -> bool:
         """End the open utterance at once. Returns False when there is none."""
+        self._take_early()
         if self._current is None:
             return False
         if self._endpointer.speaking:
@@ -157,6 +174,7 @@ class Ears:
 
     def clear(self) -> None:
         """Forget what has been collected and not committed."""
+        self._early.clear()
         self._heard_to = self._n_samples
         self._recent.clear()
         if self._current is not None and not self._current.by_vad:
@@ -167,18 +185,24 @@ class Ears:
     def close(self) -> None:
         """The session is over."""
         self._vad.close()
+        self._early.clear()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
         if self._current is not None:
             self._current.sounds.close()
 
     def _on_window(self, window: SpeechWindow) -> None:
-        if self._detection is None:
-            return
+        self._judged_to = window.end_sample
+        if self._detection is not None:
+            self._judge(window, self._detection)
+        while self._early and not self._is_ahead():
+            self._take(self._early.popleft())
+
+    def _judge(self, window: SpeechWindow, detection: ServerVad) -> None:
         edge = self._endpointer.push(window.p_speech, window.end_sample)
         match edge:
             case Started(start_sample=start):
-                prefix = ms_to_samples(self._detection.prefix_padding_ms, EAR_RATE_HZ)
+                prefix = ms_to_samples(detection.prefix_padding_ms, EAR_RATE_HZ)
                 utterance = self._open(max(start - prefix, self._heard_to), by_vad=True)
                 now_ns = self._clock.now_ns()
                 event = SpeechStarted(now_ns, utterance.id)
@@ -277,10 +301,26 @@ class Ears:
         if self._current is None:
             return
         quiet_ns = self._clock.now_ns() - self._arrived_ns
-        if quiet_ns >= self._hearing.stall_ms * 1_000_000:
+        if quiet_ns >= self._hearing.stall_ms * 1_000_000 and not self._early:
             self.commit()
         else:
-            self._watch_for_stall(self._arrived_ns)
+            self._watch_for_stall(self._clock.now_ns() if self._early else self._arrived_ns)
+
+    def _is_ahead(self) -> bool:
+        """Whether more than AHEAD_SAMPLES wait to be judged. Gaps in media time count for nothing."""
+        if self._detection is None:
+            return False
+        n_samples = 0
+        for frame in reversed(self._recent):
+            if frame.end_sample <= self._judged_to or n_samples > AHEAD_SAMPLES:
+                break
+            n_samples += min(len(frame.pcm), frame.end_sample - self._judged_to)
+        return n_samples > AHEAD_SAMPLES
+
+    def _take_early(self) -> None:
+        """Take what was held back, judged or not: somebody says himself where the utterance ends."""
+        while self._early:
+            self._take(self._early.popleft())
 
     def _arrival_ns(self, sample: int) -> int:
         """When the frame with the sample before media time `sample` arrived."""
