@@ -218,7 +218,7 @@ def test_a_server_that_vanishes_in_mid_answer(ending: bytes) -> None:
         peer.abort() if not ending else None
 
     async def main() -> None:
-        async with serving(play) as llm, asyncio.timeout(1.0):
+        async with serving(play) as llm, asyncio.timeout(5.0):
             got: list[LlmDelta] = []
             with pytest.raises(StageUnavailable):
                 await collect(llm, got)
@@ -230,7 +230,7 @@ def test_a_server_that_vanishes_in_mid_answer(ending: bytes) -> None:
 def test_nobody_there() -> None:
     async def main() -> None:
         llm = OpenAiLlm("unix:/nowhere/x.sock", "m", clock=SystemClock(), settings=SETTINGS)
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(5.0):
             with pytest.raises(StageUnavailable, match="lost unix:/nowhere"):
                 await whole(llm)
         await llm.close()
@@ -250,7 +250,7 @@ def test_a_first_token_that_does_not_come() -> None:
         async with serving(play, replace(SETTINGS, first_token_ms=50)) as llm:
             with pytest.raises(StageTimeout, match="50 ms"):
                 await whole(llm)
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(5.0):
                 await closed.wait()
 
     asyncio.run(main())
@@ -281,7 +281,7 @@ def test_closing_the_answer_closes_the_connection() -> None:
         async with serving(play) as llm:
             async with aclosing(llm.reply(REQUEST)) as deltas:
                 assert await anext(deltas) == LlmDelta("Hel")
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(5.0):
                 await closed.wait()
 
     asyncio.run(main())
@@ -349,7 +349,7 @@ def test_a_reply_ends_the_prime_of_its_session() -> None:
         async with serving(play) as llm, asyncio.TaskGroup() as group:
             prime = group.create_task(llm.prime(REQUEST))
             await primed.wait()
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(5.0):
                 await whole(llm)
                 await prime  # without an error
                 await prime_gone.wait()
@@ -371,7 +371,7 @@ def test_a_newer_prime_replaces_an_older_one() -> None:
             await peer.send(text("x"), finish("length"), DONE)
 
     async def main() -> None:
-        async with serving(play) as llm, asyncio.timeout(1.0), asyncio.TaskGroup() as group:
+        async with serving(play) as llm, asyncio.timeout(5.0), asyncio.TaskGroup() as group:
             group.create_task(llm.prime(replace(REQUEST, messages=(Message("user", "what"),))))
             await arrived.wait()
             await llm.prime(replace(REQUEST, messages=(Message("user", "what is"),)))
@@ -414,7 +414,7 @@ def test_primes_of_different_sessions_take_turns() -> None:
 
     async def main() -> None:
         async with (
-            asyncio.timeout(1.0),
+            asyncio.timeout(5.0),
             serving(prompts.play, replace(SETTINGS, slots=2)) as llm,
             asyncio.TaskGroup() as group,
         ):
@@ -433,7 +433,7 @@ def test_a_reply_ends_the_primes_of_all_sessions_of_a_llama_server() -> None:
     prompts = Prompts()
 
     async def main() -> None:
-        async with serving(prompts.play, replace(SETTINGS, slots=2)) as llm, asyncio.timeout(1.0):
+        async with serving(prompts.play, replace(SETTINGS, slots=2)) as llm, asyncio.timeout(5.0):
             async with asyncio.TaskGroup() as group:
                 prime = group.create_task(llm.prime(prompts.request("s1")))
                 await prompts.arrived.wait()
@@ -449,7 +449,7 @@ def test_the_end_of_a_session_ends_its_prime() -> None:
     prompts = Prompts()
 
     async def main() -> None:
-        async with serving(prompts.play, replace(SETTINGS, slots=2)) as llm, asyncio.timeout(1.0):
+        async with serving(prompts.play, replace(SETTINGS, slots=2)) as llm, asyncio.timeout(5.0):
             async with asyncio.TaskGroup() as group:
                 prime = group.create_task(llm.prime(prompts.request("s1")))
                 await prompts.arrived.wait()
