@@ -2,14 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_gpu_load import Clients
 from voicestack.cli.bench_gpu_plan import MODEL, Job
@@ -29,18 +27,16 @@ from voicestack.cli.bench_gpu_table import number
 from voicestack.cli.bench_gpu_whisper import WHISPERS, RandomWhisper, measure_windows, write_whisper
 from voicestack.cli.bench_speech import read_folder
 from voicestack.cli.dialing import NoServer
+from voicestack.cli.own_engines import own_asr, own_tts
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.cli.waveform import resample
 from voicestack.config.load import load
 from voicestack.config.schema import Config
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
-from voicestack.core.errors import ConfigError, StageError, StageUnavailable
+from voicestack.core.errors import ConfigError, StageError
 from voicestack.ports import Asr, Tts
-from voicestack.server.assembly_asr import asr_of
-from voicestack.server.assembly_tts import tts_of
 
 ENGINES_LIMIT_S = 120.0
-POLL_S = 0.1
 FAILED_LEVELS = 2
 """The ramp ends after so many levels in a row that did not pass."""
 N_WARM_UP = 8
@@ -139,7 +135,10 @@ async def measure_sessions(bench: Bench, amounts: SpeechAmounts, job: Job, confi
         scope.start(server.run(), name="vllm sessions")
         try:
             await server.ready(bench.record.left_s)
-            async with _engines(config, bench.clock) as (asr, tts):
+            async with (
+                own_asr(config, bench.clock, limit_s=ENGINES_LIMIT_S) as asr,
+                own_tts(config, bench.clock, limit_s=ENGINES_LIMIT_S) as tts,
+            ):
                 await _ramp(bench, amounts, job, _Running(server.url, asr, tts, utterance, config), server)
         except (NoServer, StageError, ConfigError, ImportError) as failed:
             bench.failed("sessions", str(failed), server.tail)
@@ -199,30 +198,6 @@ def _note(
         f"{level.n_sessions:>4} sessions, {carried.turns_per_s:.1f} turns/s: voice after p95 {p95} ms, "
         f"{carried.n_missing} of {carried.n} missing"
     )
-
-
-@asynccontextmanager
-async def _engines(config: Config, clock: Clock) -> AsyncIterator[tuple[Asr, Tts]]:
-    """Recogniser and voice as the configuration names them, ready.
-
-    Raises:
-        StageUnavailable: they are not ready after ENGINES_LIMIT_S.
-    """
-    asr, of_asr = asr_of(config, clock)
-    tts, of_tts = tts_of(config, clock)
-    supervised = (*of_asr, *of_tts)
-    async with Scope() as scope:
-        for one in supervised:
-            scope.start(one.run(), name=one.name)
-        try:
-            async with asyncio.timeout(ENGINES_LIMIT_S):
-                for one in supervised:
-                    while not one.is_ready:  # noqa: ASYNC110 (processes tell nobody; the server polls too)
-                        await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            message = f"recogniser and voice were not ready after {ENGINES_LIMIT_S:.0f} s"
-            raise StageUnavailable(message, stage="asr") from None
-        yield asr, tts
 
 
 def utterance_of(amounts: SpeechAmounts) -> Pcm:

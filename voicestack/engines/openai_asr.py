@@ -15,10 +15,11 @@ import orjson
 
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
-from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable, VoiceStackError
+from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
 from voicestack.core.heard import HeardWord
 from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.wav import wav_file
+from voicestack.engines.listening import Listening
 from voicestack.engines.stage_client import StageClient
 from voicestack.engines.whisper_pace import Pace
 from voicestack.engines.whisper_utterance import Ask, Say, Utterance
@@ -89,7 +90,7 @@ class OpenAiAsr:
         hints = replace(hints, language=hints.language or self._server.language)
         hearing = _Hearing(self._client, self._server, utterance, hints)
         async with Scope() as scope:
-            scope.start(hearing.listen(sounds), name="asr-listen")
+            scope.start(hearing.listening.listen(sounds), name="asr-listen")
             while not utterance.is_over:
                 step = utterance.next_step(Pace(cadence_s, self._server.window_s))
                 if isinstance(step, Say):
@@ -97,7 +98,7 @@ class OpenAiAsr:
                 elif isinstance(step, Ask):
                     hearing.ask(step, scope)
                 else:
-                    await hearing.news()
+                    await hearing.listening.news()
 
 
 class _Hearing:
@@ -107,28 +108,13 @@ class _Hearing:
         self, client: StageClient, server: ListeningServer, utterance: Utterance, hints: Hints
     ) -> None:
         self._client, self._server, self._utterance, self._hints = client, server, utterance, hints
-        self._changed = asyncio.Event()
+        self.listening = Listening(utterance)
         self._asking: asyncio.Task[None] | None = None
-        self._error: VoiceStackError | None = None
 
     @property
     def language(self) -> str:
         """What the server was told, as ISO 639-1; empty: nothing."""
         return self._hints.language
-
-    async def listen(self, sounds: AsyncIterator[AudioFrame | Pause]) -> None:
-        """Take sounds until there are no more. What goes wrong is raised by `news`."""
-        try:
-            async for sound in sounds:
-                if isinstance(sound, Pause):
-                    self._utterance.pause()
-                else:
-                    self._utterance.hear(sound.pcm)
-                self._changed.set()
-            self._utterance.end()
-        except VoiceStackError as error:
-            self._error = error
-        self._changed.set()
 
     def ask(self, ask: Ask, scope: Scope) -> None:
         """Send a window; the one that is under way is taken back."""
@@ -136,17 +122,6 @@ class _Hearing:
             self._asking.cancel()
         pcm, context = self._utterance.window(ask), self._utterance.context
         self._asking = scope.start(self._understand(ask, pcm, context), name="asr-ask")
-
-    async def news(self) -> None:
-        """Wait until something has changed.
-
-        Raises:
-            VoiceStackError: there will be no words.
-        """
-        await self._changed.wait()
-        self._changed.clear()
-        if self._error is not None:
-            raise self._error
 
     async def _understand(self, ask: Ask, pcm: Pcm, context: str) -> None:
         is_partial = ask.urgency is Urgency.PARTIAL
@@ -159,10 +134,10 @@ class _Hearing:
             words = (HeardWord(f" {text}", *span_s, 1.0),) if text else ()
         except StageError as error:
             if not is_partial or ask.torn:
-                self._error = error
-        if self._utterance.asked is ask and self._error is None:
+                self.listening.error = error
+        if self._utterance.asked is ask and self.listening.error is None:
             self._utterance.take(words, pace)
-        self._changed.set()
+        self.listening.changed()
 
     async def _answer(self, pcm: Pcm, context: str, *, retry: bool) -> str:
         try:

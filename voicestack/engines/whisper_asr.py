@@ -12,8 +12,9 @@ from dataclasses import replace
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import AudioFrame
-from voicestack.core.errors import StageError, StageUnavailable, VoiceStackError
+from voicestack.core.errors import StageError, StageUnavailable
 from voicestack.core.hints import NO_HINTS, Hints
+from voicestack.engines.listening import Listening
 from voicestack.engines.whisper_model import WhisperSettings
 from voicestack.engines.whisper_pace import Pace, PaceRules, pace
 from voicestack.engines.whisper_pool import WhisperPool
@@ -107,7 +108,7 @@ class WhisperAsr:
             hints = replace(hints, language=hints.language or self._language)
             hearing = _Hearing(self._pool, utterance, hints, self._deadline_ms)
             async with Scope() as scope:
-                scope.start(hearing.listen(sounds), name="whisper-listen")
+                scope.start(hearing.listening.listen(sounds), name="whisper-listen")
                 while not utterance.is_over:
                     step = utterance.next_step(self._pace())
                     if isinstance(step, Say):
@@ -117,7 +118,7 @@ class WhisperAsr:
                     elif isinstance(step, Ask):
                         hearing.ask(step, self._pace(), scope)
                     else:
-                        await hearing.news()
+                        await hearing.listening.news()
         finally:
             self._open.discard(utterance)
 
@@ -142,24 +143,9 @@ class _Hearing:
         self._pool, self._utterance = pool, utterance
         self._wanted, self._prompt, self._deadline_ms = hints.language, hints.prompt, deadline_ms
         self.language = ""
-        self._changed = asyncio.Event()
+        self.listening = Listening(utterance)
         self._asking: asyncio.Task[None] | None = None
-        self._error: VoiceStackError | None = None
         self.asked_after_end = False
-
-    async def listen(self, sounds: AsyncIterator[AudioFrame | Pause]) -> None:
-        """Take sounds until there are no more. What goes wrong is raised by `news`."""
-        try:
-            async for sound in sounds:
-                if isinstance(sound, Pause):
-                    self._utterance.pause()
-                else:
-                    self._utterance.hear(sound.pcm)
-                self._changed.set()
-            self._utterance.end()
-        except VoiceStackError as error:
-            self._error = error
-        self._changed.set()
 
     def ask(self, ask: Ask, now: Pace, scope: Scope) -> None:
         """Have a window understood; the one that is under way is taken back."""
@@ -177,22 +163,11 @@ class _Hearing:
         )
         self._asking = scope.start(self._understand(window, ask, now), name="whisper-ask")
 
-    async def news(self) -> None:
-        """Wait until something has changed.
-
-        Raises:
-            VoiceStackError: there will be no words.
-        """
-        await self._changed.wait()
-        self._changed.clear()
-        if self._error is not None:
-            raise self._error
-
     async def _understand(self, window: Window, ask: Ask, now: Pace) -> None:
         try:
             understood = await self._pool.understand(window)
         except StageError as error:
-            self._error = error
+            self.listening.error = error
         else:
             if self._utterance.asked is ask:
                 self._utterance.take(None if understood is None else understood.words, now)
@@ -200,4 +175,4 @@ class _Hearing:
                 self.language = understood.language
                 if not self._wanted and understood.p_language >= P_LANGUAGE:
                     self._wanted = understood.language
-        self._changed.set()
+        self.listening.changed()
