@@ -116,6 +116,7 @@ class LlmRequest:
         max_tokens: Longest answer; None for the engine's limit.
         draft: May be thrown away: serve it after requests that may not.
         toolbox: What the LLM may call instead of, or after, saying something.
+        model: What the peer asked for by name; an engine that does not have it answers with its own.
     """
 
     session: SessionId
@@ -124,6 +125,7 @@ class LlmRequest:
     max_tokens: int | None = None
     draft: bool = False
     toolbox: Toolbox = NO_TOOLS
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

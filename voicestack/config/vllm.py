@@ -58,7 +58,8 @@ class VllmSection(BaseModel):
     speculation_by_load: bool = True
     """Draft less the more replies are computed at once, and nothing past 32."""
     loras: dict[str, str] = {}
-    """Adapters by name: paths of folders. `llm.model` says which of them answers."""
+    """Adapters by name: paths of folders. A client that connects with `?model=NAME` is answered by one of
+    them, everybody else by `llm.model`."""
     tool_parser: str = ""
     """How vLLM finds calls in what the model writes (`--tool-call-parser`); empty takes it from the name."""
     spare: bool = False

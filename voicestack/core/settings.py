@@ -49,6 +49,7 @@ class SessionSettings:
         toolbox: What the LLM may call.
         tool_places: Where the servers in a toolbox may be (see `may_reach`). The peer cannot change it.
         takes_images: Whether the LLM can be shown pictures. Nor this.
+        model: The name of the LLM that the peer asked for when it connected. Nor this.
         languages: What the ASR can be told of, as ISO 639-1; empty if it ignores that. Nor this.
     """
 
@@ -63,6 +64,7 @@ class SessionSettings:
     toolbox: Toolbox = NO_TOOLS
     tool_places: tuple[str, ...] = ()
     takes_images: bool = False
+    model: str = ""
     languages: tuple[str, ...] = ()
 
 

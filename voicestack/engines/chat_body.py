@@ -31,6 +31,7 @@ class LlmSettings:
         token_gap_ms: Between two pieces of text.
         slots: KV slots of a llama-server; None for other servers.
         dialect: Of other servers: `auto` asks the server who it is. See `vllm_dialect`.
+        adapters: Names of models at the server that a request may ask for instead (LoRA adapters).
         tools: How functions are called: `native` is the API's `tools`, `prompted` a prompt and a grammar
             for models that never learned it (llama.cpp and vLLM decode by a grammar).
     """
@@ -44,6 +45,7 @@ class LlmSettings:
     token_gap_ms: int = 2000
     slots: int | None = None
     dialect: ServerDialect = "plain"
+    adapters: tuple[str, ...] = ()
     tools: ToolDialect = "native"
 
 
@@ -126,7 +128,7 @@ def body_of(
 ) -> dict[str, Any]:
     """The JSON of the request. `slot` is llama-server's."""
     body: dict[str, Any] = {
-        "model": model,
+        "model": request.model if request.model in settings.adapters else model,
         "messages": plan.messages,
         "max_tokens": answer_tokens(request, settings),
         "temperature": settings.temperature,

@@ -154,6 +154,7 @@ class SessionObject:
             toolbox=toolbox_of(fields["tools"], fields["tool_choice"]),
             tool_places=self.defaults.tool_places,
             takes_images=self.defaults.takes_images,
+            model=self.defaults.model,
             languages=self.defaults.languages,
         )
 

@@ -36,6 +36,7 @@ def llm_of(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
         stop=config.llm.stop,
         slots=config.llm.slots if config.llm.engine == "llama_server" else None,
         dialect="vllm" if config.llm.engine == "vllm" else config.llm.dialect,
+        adapters=tuple(config.vllm.loras) if config.llm.engine == "vllm" else (),
         tools=tools,
     )
     if config.llm.engine == "openai":

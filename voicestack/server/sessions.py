@@ -135,10 +135,11 @@ class Sessions:
         asked = parse_qs(query)
         opening = [*([claims.session] if claims else []), *([session] if session else [])]
         named = (session or {}).get("model") or (claims.model if claims else None) or self.config.llm.model
+        model = asked.get("model", [str(named or "voicestack")])[0]
         return RealtimeProtocol(
             session_id=SessionId(new_id("sess")),
-            model=asked.get("model", [str(named or "voicestack")])[0],
-            defaults=self._settings,
+            model=model,
+            defaults=replace(self._settings, model=model),
             now_ns=self.clock.now_ns,
             new_id=new_id,
             expires_at_s=unix_s() + self.config.server.session_limit_s,

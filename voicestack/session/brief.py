@@ -66,6 +66,7 @@ class Brief:
             max_tokens=options.max_output_tokens or settings.max_output_tokens,
             draft=draft,
             toolbox=offer.toolbox,
+            model=settings.model,
         )
         voice = SpeechRequest("", options.voice or settings.voice, settings.speed)
         modality = options.modality or settings.modality
@@ -76,7 +77,7 @@ class Brief:
         """What is known of the next request while the user still speaks."""
         toolbox = self._offer(settings.toolbox).toolbox
         messages = self._messages(settings.instructions, tuple(self._history), unfinished, toolbox)
-        return LlmRequest(self._session, turn, messages, draft=True, toolbox=toolbox)
+        return LlmRequest(self._session, turn, messages, draft=True, toolbox=toolbox, model=settings.model)
 
     def entries(self, options: ReplyOptions) -> tuple[Entry, ...]:
         """What a reply answers to: the conversation, or what the peer names instead.

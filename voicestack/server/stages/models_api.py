@@ -52,6 +52,9 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
         models.append(
             Model(id=f"{name}-{stage}" if is_shared else name, created=since_s, owned_by=owner, stage=stage)
         )
+    if config.llm.engine == "vllm":
+        adapters = [name for name in config.vllm.loras if name != names["llm"]]
+        models += [Model(id=name, created=since_s, owned_by="unknown", stage="llm") for name in adapters]
     if config.tts.engine == "piper":
         more = dict.fromkeys(_voice_name(voice) for voice in config.piper.voices)
         models += [
