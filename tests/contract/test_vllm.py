@@ -25,6 +25,7 @@ from tests.contract.test_llm import (
     whole,
 )
 from tests.support import vllm
+from tests.support.adapter import write_adapter
 from voicestack.aio.clock import SystemClock
 from voicestack.core.errors import StageOverloaded, StageUnavailable
 from voicestack.core.history import Message
@@ -135,7 +136,8 @@ def test_a_prime_is_found_again_by_the_reply(vllm_url: str) -> None:
 def test_figures_of_drafts(vllm_url: str) -> None:
     async def main() -> None:
         async with opened(vllm_url) as llm:
-            await whole(llm, ask(QUESTIONS[1]))
+            for question in (*QUESTIONS, LONG):  # of some the answer repeats itself
+                await whole(llm, ask(question))
         figures = await until(vllm_url, lambda figures: figures["accepted_tokens"] > 0)
         assert 0 < figures["accept_ratio"] <= 1
         assert 1 < figures["accepted_mean"] <= 1 + vllm.DRAFT_TOKENS
@@ -170,9 +172,11 @@ def test_arguments_are_decoded_by_their_schema(
 
 
 @pytest.fixture(scope="module")
-def supervised() -> Iterator[tuple[asyncio.Runner, VllmServer]]:
-    """It runs while the runner does: between tests nobody reads what it writes to its log."""
-    server = vllm.server()
+def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, VllmServer]]:
+    """Without drafts, with an adapter. It runs while the runner does: between tests nobody reads its log."""
+    folder = tmp_path_factory.mktemp("adapters") / "odd"
+    write_adapter(folder)
+    server = vllm.server(loras={"odd": str(folder)})
     with asyncio.Runner() as runner:
         running = runner.get_loop().create_task(server.run())
 
@@ -207,6 +211,21 @@ def test_drafts_change_no_word(vllm_url: str, supervised: tuple[asyncio.Runner, 
     assert len(set(plain)) >= 3  # it has the same answer to two of them
     assert "drafts" not in server.figures()
     assert server.figures()["prompt_tokens"] > 0
+
+
+def test_an_adapter_answers_who_asks_for_it(supervised: tuple[asyncio.Runner, VllmServer]) -> None:
+    runner, server = supervised
+    settings = replace(GREEDY, adapters=("odd",))
+
+    async def main() -> list[str]:
+        async with opened(server.url, settings) as llm:
+            requests = (replace(ask(QUESTIONS[1]), model=model) for model in ("", "odd", "nobody"))
+            return [said(await whole(llm, request)) for request in requests]
+
+    own, adapted, unknown = runner.run(main())
+    assert own == unknown
+    assert adapted
+    assert adapted != own
 
 
 def test_killed_in_mid_reply(supervised: tuple[asyncio.Runner, VllmServer]) -> None:
