@@ -33,7 +33,7 @@ from voicestack.cli.bench_echo import Calibration, calibrate
 from voicestack.cli.bench_lanes import Lane, compare, measure_lanes, show_added, show_calibration
 from voicestack.cli.bench_report import figures, show
 from voicestack.cli.bench_server import http_get
-from voicestack.cli.bench_speech import read_folder
+from voicestack.cli.bench_speech import add_speech_argument, read_folder
 from voicestack.cli.bench_stats import Buckets, read_buckets
 from voicestack.cli.bench_v2v import Outcome, Plan, Turn, measure
 from voicestack.cli.dialing import (
@@ -112,13 +112,7 @@ def _add_v2v_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout-ms", type=int, default=5000, help="a later answer is missing (default: %(default)s)"
     )
     parser.add_argument("--max-output-tokens", type=int, help="longest answer (default: the server's)")
-    parser.add_argument(
-        "--speech",
-        type=Path,
-        default=Path("tests/data/speech"),
-        metavar="DIR",
-        help="recordings and their index.json (default: %(default)s)",
-    )
+    add_speech_argument(parser)
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (default: %(default)s)")
     parser.add_argument(
         "--calibrate", action="store_true", help="measure only the harness, against an echo server"

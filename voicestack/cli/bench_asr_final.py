@@ -11,7 +11,6 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from voicestack.aio.clock import Clock, SystemClock
 from voicestack.aio.scope import Scope
-from voicestack.cli.bench_speech import Line, read_folder
+from voicestack.cli.bench_speech import Line, add_speech_argument, read_folder
 from voicestack.cli.bench_stats import Summary, WordErrors, summarise, word_errors
 from voicestack.cli.speaker import CALL_RATE_HZ
 from voicestack.config.load import load
@@ -63,13 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
     parser.add_argument("--config", default=None, metavar="PROFILE|FILE", help="whose recogniser (embedded)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set one key")
-    parser.add_argument(
-        "--speech",
-        type=Path,
-        default=Path("tests/data/speech"),
-        metavar="DIR",
-        help="recordings and their index.json (default: %(default)s)",
-    )
+    add_speech_argument(parser)
     parser.add_argument("--recordings", type=int, default=12, help="how many (default: %(default)s)")
     parser.add_argument("--speakers", type=int, default=1, help="at the same time (default: %(default)s)")
 

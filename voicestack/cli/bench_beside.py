@@ -11,7 +11,6 @@ import io
 import os
 import wave
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,7 +19,7 @@ from rich.console import Console
 
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
-from voicestack.cli.bench_speech import Line, read_folder
+from voicestack.cli.bench_speech import Line, add_speech_argument, read_folder
 from voicestack.cli.bench_stats import summarise
 from voicestack.cli.bench_v2v import Outcome, Plan, measure
 from voicestack.cli.dialing import KEY_VARIABLE, add_server_arguments, dial_of, realtime_url
@@ -41,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transcribers", type=int, default=2, help="programs (default: %(default)s)")
     parser.add_argument("--speakers", type=int, default=2, help="programs (default: %(default)s)")
     parser.add_argument("--silence-ms", type=int, default=200, help="ends a turn (default: %(default)s)")
-    parser.add_argument(
-        "--speech", type=Path, default=Path("tests/data/speech"), metavar="DIR", help="recordings and index"
-    )
+    add_speech_argument(parser, "recordings and index")
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -27,7 +26,7 @@ from voicestack.cli.bench_load import Harness, spoken_frames
 from voicestack.cli.bench_pace import Window
 from voicestack.cli.bench_proc import cpu_s, family_of, waited_s
 from voicestack.cli.bench_server import free_port, http_get, own_server, pin, usable_cpus
-from voicestack.cli.bench_speech import read_folder
+from voicestack.cli.bench_speech import add_speech_argument, read_folder
 from voicestack.cli.bench_stats import Buckets, percentile, read_buckets
 from voicestack.cli.client import session_update
 from voicestack.cli.dialing import NoServer
@@ -121,13 +120,7 @@ def add_ramp_arguments(parser: argparse.ArgumentParser, *, step: int, most: int,
     parser.add_argument(
         "--levels", type=int, nargs="+", metavar="N", help="these numbers of sessions instead of the ramp"
     )
-    parser.add_argument(
-        "--speech",
-        type=Path,
-        default=Path("tests/data/speech"),
-        metavar="DIR",
-        help="what the callers say (default: %(default)s)",
-    )
+    add_speech_argument(parser, "what the callers say")
 
 
 def scripted_options(vad: str) -> list[str]:

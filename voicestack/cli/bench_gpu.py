@@ -30,6 +30,7 @@ from voicestack.cli.bench_gpu_shapes import SHAPES, Folders, context_tokens_of, 
 from voicestack.cli.bench_gpu_speech import SpeechAmounts, engines_of, measure_sessions, measure_whisper
 from voicestack.cli.bench_gpu_table import markdown
 from voicestack.cli.bench_gpu_whisper import WHISPERS
+from voicestack.cli.bench_speech import add_speech_argument
 from voicestack.core.errors import ConfigError
 
 SUMMARY = "one GPU: first tokens, speculation, cold starts, Whisper, sessions"
@@ -92,9 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="recogniser and voice of the section sessions; {whisper} means the random Whisper's folder",
     )
-    parser.add_argument(
-        "--speech", type=Path, default=Path("tests/data/speech"), metavar="DIR", help="recordings"
-    )
+    add_speech_argument(parser, "recordings")
     parser.add_argument("--budget-s", type=float, default=BUDGET_S, help="for a part (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (default: %(default)s)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="for models and logs (default: temporary)")

@@ -10,13 +10,12 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from voicestack.cli.bench_server import free_port, own_server, pin, usable_cpus
-from voicestack.cli.bench_speech import Line, read_folder
+from voicestack.cli.bench_speech import Line, add_speech_argument, read_folder
 from voicestack.cli.grid_link import BURSTS, Conditions, try_burst, try_link
 from voicestack.cli.grid_report import line_of_link, line_of_server, show_bursts, show_grid
 from voicestack.cli.grid_server import ANSWER, ask
@@ -55,13 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vad", choices=("silero", "energy"), default="silero", help="of the server (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (default: %(default)s)")
-    parser.add_argument(
-        "--speech",
-        type=Path,
-        default=Path("tests/data/speech"),
-        metavar="DIR",
-        help="what is said (default: %(default)s)",
-    )
+    add_speech_argument(parser, "what is said")
 
 
 def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:

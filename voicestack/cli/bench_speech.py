@@ -1,5 +1,6 @@
 """What do the callers of a bench say, and where exactly does their speech begin and end?"""
 
+import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,19 @@ from voicestack.cli.waveform import BadWav, decode_wav, first_audible, last_audi
 from voicestack.core.audio import Pcm
 
 INDEX = "index.json"
+
+
+def add_speech_argument(
+    parser: argparse.ArgumentParser, about: str = "recordings and their index.json"
+) -> None:
+    """Declare `--speech`, the folder for `read_folder`."""
+    parser.add_argument(
+        "--speech",
+        type=Path,
+        default=Path("tests/data/speech"),
+        metavar="DIR",
+        help=f"{about} (default: %(default)s)",
+    )
 
 
 @dataclass(frozen=True, slots=True)

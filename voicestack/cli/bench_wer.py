@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from voicestack.aio.clock import Clock, SystemClock
-from voicestack.cli.bench_speech import Line, read_files, read_folder
+from voicestack.cli.bench_speech import Line, add_speech_argument, read_files, read_folder
 from voicestack.cli.bench_stats import WordErrors, summarise, word_errors
 from voicestack.cli.client import Caller, call, session_update
 from voicestack.cli.dialing import add_server_arguments, dial_of
@@ -36,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="more recordings; the words of x.wav are in x.txt",
     )
     add_server_arguments(parser)
-    parser.add_argument(
-        "--speech",
-        type=Path,
-        default=Path("tests/data/speech"),
-        metavar="DIR",
-        help="recordings and their index.json (default: %(default)s)",
-    )
+    add_speech_argument(parser)
     parser.add_argument("--only-files", action="store_true", help="leave --speech out")
 
 

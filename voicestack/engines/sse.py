@@ -12,9 +12,8 @@ import orjson
 
 from voicestack.core.errors import StageError, StageOverloaded, StageRejected, StageUnavailable
 from voicestack.core.notes import Usage
+from voicestack.engines.api_client import api_client
 
-CONNECT_S = 2.0
-"""A server that does not even accept for so long is gone: the turn's whole budget is under a second."""
 RENDER_S = 2.0
 """A prompt is rendered in milliseconds, but the server may be busy with its model."""
 MAX_MESSAGE_CHARS = 300
@@ -46,24 +45,7 @@ class ChatClient:
     def __init__(self, url: str, *, api_key: str | None = None) -> None:
         self.url = url
         self.n_full = 0
-        socket_path = url.removeprefix("unix:") if url.startswith("unix:") else None
-        base = httpx.URL("http://localhost" if socket_path else url)
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
-        # llama-server closes the connection after every stream, so that a kept one would only be found
-        # dead; on a Unix socket a new one costs nothing. Remote servers keep theirs warm. Building a TLS
-        # context takes 0.1 s: only who needs one pays.
-        self._client = httpx.AsyncClient(
-            base_url=base if base.path.strip("/") else base.join("/v1"),
-            headers=headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_S),
-            transport=httpx.AsyncHTTPTransport(
-                uds=socket_path,
-                verify=base.scheme == "https",
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0 if socket_path else 64),
-            ),
-        )
+        self._client = api_client(url, api_key=api_key, headers={"Accept": "text/event-stream"})
 
     async def events(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """POST a chat completion and yield every event of the answer, until `[DONE]`.

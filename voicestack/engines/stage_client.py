@@ -15,12 +15,12 @@ from voicestack.core.errors import (
     StageTimeout,
     StageUnavailable,
 )
-from voicestack.engines.sse import CONNECT_S, MAX_MESSAGE_CHARS, hang_up
+from voicestack.engines.api_client import api_client
+from voicestack.engines.sse import MAX_MESSAGE_CHARS, hang_up
 
 KEPT_S = 300.0
 """An idle connection is kept for so long, if the server does as well: a new one over TLS costs three round
 trips on the way of a turn."""
-MAX_KEPT = 64
 
 
 class StageClient:
@@ -37,21 +37,7 @@ class StageClient:
         self._n_requests = self._n_failed = self._n_full = self._n_retried = self._n_stopped = (
             self._n_open
         ) = 0
-        base = httpx.URL(url)
-        headers = {"Accept-Encoding": "identity"}
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
-        self._client = httpx.AsyncClient(
-            base_url=base if base.path.strip("/") else base.join("/v1"),
-            headers=headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_S),
-            transport=httpx.AsyncHTTPTransport(
-                verify=base.scheme == "https",
-                limits=httpx.Limits(
-                    max_connections=None, max_keepalive_connections=MAX_KEPT, keepalive_expiry=KEPT_S
-                ),
-            ),
-        )
+        self._client = api_client(url, api_key=api_key, kept_s=KEPT_S)
 
     @asynccontextmanager
     async def post(self, path: str, **content: Any) -> AsyncIterator[httpx.Response]:

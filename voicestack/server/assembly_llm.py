@@ -95,9 +95,9 @@ def _paired(config: Config, clock: Clock, settings: LlmSettings) -> tuple[Llm, t
 
 
 def _vllm(config: Config, clock: Clock) -> VllmServer:
-    for name in filter(None, [config.llm.model]):
-        if name not in config.vllm.loras:
-            raise ConfigError(f"llm.model: '{name}' is not among vllm.loras")
+    name = config.llm.model
+    if name and name not in config.vllm.loras:
+        raise ConfigError(f"llm.model: '{name}' is not among vllm.loras")
     return VllmServer(
         clock=clock,
         section=config.vllm,
