@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
+from voicestack.aio.orders import Orders
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
+from voicestack.core.deadline import Deadline
 from voicestack.core.errors import RateLimited
 from voicestack.core.heard import HeardWord
 from voicestack.core.hints import NO_HINTS, Hints
@@ -18,9 +20,27 @@ from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import Note, Usage
+from voicestack.core.rungs import Forecast, Rung
 from voicestack.core.served import ServedTool, ToolOutcome, ToolSource
 from voicestack.core.standing import Standing
 from voicestack.core.tools import NO_TOOLS, CallDelta, Toolbox
+from voicestack.core.turn_record import TurnRecord, Use
+
+
+class Trail(Protocol):
+    """Is told what was done for a turn, beyond its marks. Never waits."""
+
+    def used(self, use: Use) -> None:
+        """A stage was asked; told when it is known how that went."""
+        ...
+
+    def took(self, rung: Rung, reason: str, forecast_ms: float | None = None) -> None:
+        """A rung was taken by whoever makes the answer. `reason`: see `core.rungs.REASONS`."""
+        ...
+
+    def wasted(self, n_tokens: int) -> None:
+        """Tokens were written that nobody uses."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +137,10 @@ class LlmRequest:
         draft: May be thrown away: serve it after requests that may not.
         toolbox: What the LLM may call instead of, or after, saying something.
         model: What the peer asked for by name; an engine that does not have it answers with its own.
+        deadline: Until when it is wanted; None for as long as it takes.
+        rung: How to go about it: what the planner chose at the start.
+        orders: What the planner chooses while the reply is being made.
+        trail: Is told what was done for it.
     """
 
     session: SessionId
@@ -126,6 +150,10 @@ class LlmRequest:
     draft: bool = False
     toolbox: Toolbox = NO_TOOLS
     model: str = ""
+    deadline: Deadline | None = field(default=None, compare=False)
+    rung: Rung = field(default=Rung.FULL, compare=False)
+    orders: Orders | None = field(default=None, compare=False, repr=False)
+    trail: Trail | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +195,15 @@ class SpeechRequest:
     """One phrase to say. `speed` 1.0 is the voice's own rate.
 
     `follows`: something of the same reply is heard meanwhile, so that it may wait a little for phrases that
-    begin one. It changes nothing about what is said.
+    begin one. It changes nothing about what is said, and neither do `deadline` and `trail`, see `LlmRequest`.
     """
 
     text: str
     voice: str = "default"
     speed: float = 1.0
     follows: bool = field(default=False, compare=False)
+    deadline: Deadline | None = field(default=None, compare=False)
+    trail: Trail | None = field(default=None, compare=False, repr=False)
 
 
 class Tts(Protocol):
@@ -191,6 +221,31 @@ class Tts(Protocol):
 
         Raises:
             StageError: the rest will not come.
+        """
+        ...
+
+
+class Forecaster(Protocol):
+    """Knows from what was measured how long things take now."""
+
+    def forecasts(self, request: LlmRequest, waited_ms: float | None) -> tuple[Forecast, ...]:
+        """When the first sample of the answer could be there, for each rung that could be taken now.
+
+        Args:
+            request: The reply.
+            waited_ms: For how long the LLM has been asked already; None if it has not been.
+        """
+        ...
+
+    def expect_filler_ms(self) -> float:
+        """How long it takes, in nineteen cases of twenty, until a prepared phrase is audible."""
+        ...
+
+    def observe(self, stage: str, replica: str, took_ms: float, *, finished: bool = True) -> None:
+        """A stage took so long; one that did not finish took longer than that.
+
+        Stages are `asr`, `llm` (to the first token), `clause` (from there to the first phrase) and `tts` (to
+        the first sound).
         """
         ...
 
@@ -303,6 +358,10 @@ class Observer(Protocol):
 
     def turn_measured(self, marks: TurnMarks) -> None:
         """A turn's ledger was closed."""
+        ...
+
+    def turn_recorded(self, record: TurnRecord) -> None:
+        """The same turn with all that is known of it. Comes right after `turn_measured`."""
         ...
 
     def answer_heard(self, marks: TurnMarks) -> None:

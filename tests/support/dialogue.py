@@ -15,6 +15,7 @@ from voicestack.core.audio import EAR_RATE_HZ, Pcm
 from voicestack.core.ids import SessionId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import ServerVad, SessionSettings
+from voicestack.core.turn_record import TurnRecord
 from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.ports import Asr, Llm, ToolServers, Tts, Vad
 from voicestack.session.session import Session
@@ -29,6 +30,7 @@ class Figures:
     """Satisfies `ports.Observer` by keeping everything."""
 
     turns: list[TurnMarks] = field(default_factory=list)
+    records: list[TurnRecord] = field(default_factory=list)
     late_ns: list[int] = field(default_factory=list)
     flush_ns: list[int] = field(default_factory=list)
     drafts: list[bool] = field(default_factory=list)
@@ -38,6 +40,9 @@ class Figures:
 
     def turn_measured(self, marks: TurnMarks) -> None:
         self.turns.append(marks)
+
+    def turn_recorded(self, record: TurnRecord) -> None:
+        self.records.append(record)
 
     def answer_heard(self, marks: TurnMarks) -> None:
         self.heard_after_ms.append(marks.heard_after_ms)

@@ -98,3 +98,8 @@ def local_day(at_s: int) -> str:
 def unix_s() -> int:
     """Whole seconds since 1970, for wire fields that want them."""
     return int(time.time())
+
+
+def unix_ms() -> int:
+    """Whole milliseconds since 1970: the wall-clock anchor of what people read."""
+    return time.time_ns() // 1_000_000

@@ -4,6 +4,9 @@ from pathlib import PurePath
 
 from voicestack.config.schema import Config
 from voicestack.config.whisper import LANGUAGES
+from voicestack.core.budget import Budget
+from voicestack.core.marks import STAGES
+from voicestack.core.rungs import Rung
 from voicestack.core.settings import ServerVad, SessionSettings
 from voicestack.turn.policy import Policy
 
@@ -17,6 +20,19 @@ def policy_of(config: Config) -> Policy:
         draft_replies=turn.draft_replies,
         max_drafts=turn.max_drafts,
         words_deadline_ns=turn.words_deadline_ms * 1_000_000,
+    )
+
+
+def budget_of(config: Config) -> Budget:
+    """What turns may take, and what may be done about it."""
+    return Budget(
+        turn_ms=config.budget.turn_ms,
+        say_by_ms=config.budget.say_by_ms,
+        give_up_ms=config.budget.give_up_ms,
+        shares_ms={stage: getattr(config.budget, f"{stage}_ms") for stage in STAGES},
+        rungs=frozenset(Rung(name) for name in config.ladder.rungs),
+        enforced=config.ladder.enforce,
+        hysteresis_ratio=config.ladder.hysteresis_ratio,
     )
 
 

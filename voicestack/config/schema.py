@@ -9,7 +9,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
+from voicestack.config.budget import BudgetSection, LadderSection
+from voicestack.config.fleet import FleetSection
 from voicestack.config.kinds import STRICT, HttpUrl, blame
+from voicestack.config.ledger import LedgerSection
 from voicestack.config.mcp import McpSection
 from voicestack.config.models import ModelsSection
 from voicestack.config.piper import PiperSection
@@ -241,38 +244,6 @@ class StagesSection(BaseModel):
     """Longest text to say, as OpenAI has it: about five minutes of speech."""
 
 
-class BudgetSection(BaseModel):
-    """How long the user may wait: from the last sample of speech to the first of the answer.
-
-    A stage's share is what it may add on the critical path. Work that is hidden under the endpoint decision
-    costs nothing, so the shares of asr, llm and tts are what may be left over when the decision falls.
-    """
-
-    model_config = STRICT
-
-    turn_ms: Ms = Field(default=800, ge=1)
-    """Daily's figures for people: 500 ms is typical, 800 ms feels unnatural."""
-    readiness_turn_ms: Ms = Field(default=2_500, ge=1)
-    """The synthetic turn that must pass before /readyz says yes; it runs with everything cold."""
-    endpoint_ms: Ms = 550
-    """`turn.silence_duration_ms` and one and a half windows of VAD."""
-    asr_ms: Ms = 50
-    dispatch_ms: Ms = 5
-    llm_ms: Ms = 100
-    tts_ms: Ms = 75
-    send_ms: Ms = 20
-    """One frame."""
-
-    @model_validator(mode="after")
-    def _adds_up(self) -> "BudgetSection":
-        stages = [key for key in BudgetSection.model_fields if key not in ("turn_ms", "readiness_turn_ms")]
-        stages_ms = sum(getattr(self, key) for key in stages)
-        if stages_ms > self.turn_ms:
-            message = f"should not be less than its stages together ({stages_ms})"
-            raise blame("turn_ms", message, self.turn_ms, because=stages)
-        return self
-
-
 class TelemetrySection(BaseModel):
     """What is written down."""
 
@@ -315,4 +286,7 @@ class Config(BaseModel):
     mcp: McpSection = McpSection()
     webrtc: WebRtcSection = WebRtcSection()
     budget: BudgetSection = BudgetSection()
+    ladder: LadderSection = LadderSection()
+    fleet: FleetSection = FleetSection()
+    ledger: LedgerSection = LedgerSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -44,10 +44,12 @@ class SpokenFrame:
     Attributes:
         pcm: int16 mono at the TTS's rate, shape (n_samples,), at most 40 ms; may be empty (text only).
         text: The words that end here, with the white space that joins them to what went before.
+        filler: It fills a silence and is no part of the answer.
     """
 
     pcm: Pcm
     text: str = ""
+    filler: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from voicestack.aio.clock import Clock
-from voicestack.config.derived import policy_of
+from voicestack.config.derived import budget_of, policy_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 from voicestack.engines.scripted import EnergyVad
@@ -68,6 +68,11 @@ def tuning_of(config: Config) -> Tuning:
         apology=config.session.apology,
         continue_replies=config.mcp.continue_replies,
         keep_audio_s=config.session.keep_audio_s,
+        budget=budget_of(config),
+        fillers=config.ladder.fillers,
+        tool_filler=config.ladder.tool_filler,
+        refusal=config.ladder.refusal,
+        keep_words=config.ledger.transcripts,
     )
 
 

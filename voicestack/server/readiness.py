@@ -19,6 +19,7 @@ from voicestack.core.ids import own_session
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import ReplyEnded, TurnMeasured, UserSaid
 from voicestack.core.settings import SessionSettings
+from voicestack.core.turn_record import TurnRecord
 from voicestack.server.supervised import Supervised
 from voicestack.server.warm_up import NO_WARM_UP, Warmth, warm_up
 from voicestack.session.session import Session
@@ -185,6 +186,9 @@ class Unobserved:
     """Satisfies `ports.Observer`; synthetic turns are not the users' figures."""
 
     def turn_measured(self, marks: TurnMarks) -> None:
+        """See `ports.Observer`."""
+
+    def turn_recorded(self, record: TurnRecord) -> None:
         """See `ports.Observer`."""
 
     def answer_heard(self, marks: TurnMarks) -> None:

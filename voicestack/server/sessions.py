@@ -8,14 +8,16 @@ from urllib.parse import parse_qs
 
 from websockets.frames import CloseCode
 
+from voicestack import __version__
 from voicestack.access.guard import Guard, Visitor
 from voicestack.access.secret import Claims
-from voicestack.aio.clock import Clock, Timer, unix_s
+from voicestack.aio.clock import Clock, Timer, unix_ms, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded, PeerProtocolError, TransportLost, VoiceStackError
 from voicestack.core.ids import SessionId
+from voicestack.core.turn_record import Origin
 from voicestack.ports import TransportSession
 from voicestack.realtime.checks import JsonObject
 from voicestack.realtime.protocol import RealtimeProtocol
@@ -195,7 +197,13 @@ class Sessions:
             else None,
             new_id=new_id,
             meter=self.guard.meter(visitor),
+            origin=self._origin(visitor, "webrtc" if protocol.owns_playout else "websocket"),
+            began_unix_ms=unix_ms(),
         )
+
+    def _origin(self, visitor: Visitor, route: str) -> Origin:
+        config = self.config
+        return Origin(visitor.principal.tenant, route, config.profile, config.fleet.region, __version__)
 
     def _time_limits(self, line: Line) -> list[Timer]:
         """A session ends after an hour, and soon when nobody ever says anything."""

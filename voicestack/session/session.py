@@ -19,6 +19,7 @@ from voicestack.core.marks import Mark
 from voicestack.core.notes import Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import CallDelta
+from voicestack.core.turn_record import Origin, Outcome
 from voicestack.ports import Meter, Observer, TransportSession
 from voicestack.session.alarm import Alarm
 from voicestack.session.asides import Asides
@@ -26,7 +27,7 @@ from voicestack.session.brief import Brief
 from voicestack.session.desk import obey
 from voicestack.session.dictations import Dictations
 from voicestack.session.ears import Ears, SpeechEvent
-from voicestack.session.ledger import Ledger
+from voicestack.session.ledger import Ending, Ledger, Whose
 from voicestack.session.minutes import Minutes
 from voicestack.session.mouth import LiveReply, Mouth
 from voicestack.session.primer import Primer
@@ -58,6 +59,8 @@ class Session:
         recorder: Recorder | None = None,
         new_id: Callable[[str], str],
         meter: Meter = UNMETERED,
+        origin: Origin = Origin(),  # noqa: B008 (frozen)
+        began_unix_ms: int = 0,
     ) -> None:
         self.id = session_id
         self.history = History()
@@ -70,7 +73,8 @@ class Session:
         self._clock, self._observer, self._recorder = clock, observer, recorder
         self._state = State()
         self._policy = tuning.policy
-        self.ledger = Ledger(clock, observer)
+        whose = Whose(session_id, origin, tuning.budget, began_unix_ms, clock.now_ns())
+        self.ledger = Ledger(clock, observer, whose)
         self._mouth = Mouth(
             engines.llm,
             engines.tts,
@@ -253,7 +257,7 @@ class Session:
         entries, unfinished = self._brief.entries(options), words if draft else ""
         live = self._brief.reply(turn, self.settings, options, entries, unfinished, draft=draft)
         self._primer.cancel()
-        self.ledger.begin(turn, draft=draft)
+        live.request = replace(live.request, trail=self.ledger.begin(turn, draft=draft))
         self._mouth.start(live)
         if not draft:
             self._commit(live)
@@ -281,18 +285,21 @@ class Session:
             self._transport.flush()
         if reason == "discarded":
             self._observer.draft_ended(won=False)
-            self.ledger.discard(live.turn)
+            self.ledger.discard(live.turn, live.outcome.n_deltas)
             return
         if reason == "turn_detected":
             self._observer.barge_in(self._clock.now_ns() - decided_ns)
         self._minutes.agent_stopped(live, heard_ms, reason)
         self.served.stopped(live.turn)
-        self._measure(live, interrupted=reason == "turn_detected")
+        self._measure(live, "interrupted" if reason == "turn_detected" else "silent")
 
-    def _measure(self, live: LiveReply, *, interrupted: bool) -> None:
-        marks = self.ledger.close(live.turn, self._clock.now_ns(), interrupted=interrupted)
-        self._observer.turn_measured(marks)
-        self.tell(TurnMeasured(live.turn, marks))
+    def _measure(self, live: LiveReply, outcome: Outcome) -> None:
+        failure = live.error.code if live.error else ""
+        ending = Ending(outcome, live.outcome.usage, failure)
+        record = self.ledger.close(live.turn, self._clock.now_ns(), ending)
+        self._observer.turn_measured(record.marks)
+        self._observer.turn_recorded(record)
+        self.tell(TurnMeasured(live.turn, record.marks))
 
     def _on_alarm(self) -> None:
         self._feed(events.Tick(self._clock.now_ns()))
@@ -330,7 +337,7 @@ class Session:
     def on_said(self, live: LiveReply) -> None:
         """Called by the mouth when the reply has been played."""
         self._minutes.agent_said(live)
-        self._measure(live, interrupted=False)
+        self._measure(live, "failed" if live.error else "answered" if live.n_frames else "silent")
         self.prime()
         self._feed(events.ReplyEnded(self._clock.now_ns(), live.turn))
         self.served.said(live)

@@ -2,20 +2,25 @@
 
 from dataclasses import dataclass
 
-from voicestack.ports import Asr, Llm, ToolServers, Tts, Vad
+from voicestack.core.budget import Budget
+from voicestack.ports import Asr, Forecaster, Llm, ToolServers, Tts, Vad
 from voicestack.session.ears import Hearing
 from voicestack.turn.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What a session hears, thinks and speaks with, and where its LLM finds tools (None: nowhere)."""
+    """What a session hears, thinks and speaks with, and where its LLM finds tools (None: nowhere).
+
+    `forecaster` knows how long they take now; without one, only the clock counts.
+    """
 
     vad: Vad
     asr: Asr
     llm: Llm
     tts: Tts
     tool_servers: ToolServers | None = None
+    forecaster: Forecaster | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Tuning:
         continue_replies: The agent answers by itself after the calls of a reply that nobody asked for.
         keep_audio_s: What items sounded like is kept to be retrieved, so much of it, the newest. 0 is none.
         idle_prompt: What the LLM is told, as if the user had said it, when the user says nothing.
+        budget: What a turn may take, and what is done about it.
+        fillers: Said, in turn, while no answer is there. True whatever was asked.
+        tool_filler: Said instead while a tool is at work.
+        refusal: Said when there will be no answer.
+        keep_words: What was said and heard goes into the records of turns, too.
     """
 
     policy: Policy = Policy()
@@ -45,3 +55,8 @@ class Tuning:
     continue_replies: bool = False
     keep_audio_s: float = 0
     idle_prompt: str = "(I have said nothing for a while. Ask me, in a few words, whether I am still there.)"
+    budget: Budget = Budget()
+    fillers: tuple[str, ...] = ("One moment, please.",)
+    tool_filler: str = "I'm looking that up."
+    refusal: str = "I'm sorry, I can't answer that right now."
+    keep_words: bool = False

@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
+from voicestack.core.turn_record import TurnRecord
 from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
 from voicestack.telemetry.engines import EngineReadings
@@ -117,6 +118,9 @@ class Metrics:
             self._hidden.add(marks.hidden_ms() / work_ms)
         heard = Mark.FIRST_SENT in marks.at_ns
         self._turns["interrupted" if marks.interrupted else "answered" if heard else "silent"] += 1
+
+    def turn_recorded(self, record: TurnRecord) -> None:
+        """See `ports.Observer`."""
 
     def answer_heard(self, marks: TurnMarks) -> None:
         """See `ports.Observer`."""
