@@ -5,7 +5,7 @@ A reply is asked of one replica. Until its first token a second one may be asked
 belongs to whoever wrote it: two halves of two models' answers are no answer.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -58,12 +58,19 @@ class LlmPool:
         roster: The replicas.
         clock: Tells what is left of a budget.
         hedging: See there.
+
+    Attributes:
+        on_first: Called with a replica's name and the time to its first token in ms, when an answer begins.
+
+    Until somebody asks for its ways, and so plans, it goes to other regions by itself when that is sooner.
     """
 
     def __init__(self, roster: Roster[Llm], *, clock: Clock, hedging: Hedging | None = None) -> None:
         self.roster, self._clock = roster, clock
         self._hedging = hedging or Hedging()
         self._hedges = HedgeAllowance(self._hedging.ratio)
+        self._is_planned = False
+        self.on_first: list[Callable[[str, float], None]] = []
         self._hedge_wish = Wish(only_near=not self._hedging.away, most_ratio=self._hedging.busy_ratio)
 
     async def reply(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
@@ -76,7 +83,15 @@ class LlmPool:
         """
         self._hedges.reply_began()
         async with Scope() as scope:
-            race = Race(self.roster, request, self._hedges, self._hedge_wish, clock=self._clock, scope=scope)
+            race = Race(
+                self.roster,
+                request,
+                self._hedges,
+                self._hedge_wish,
+                clock=self._clock,
+                scope=scope,
+                may_shed=not self._is_planned,
+            )
             try:
                 lane = await race.won()
             except BaseException:
@@ -84,6 +99,8 @@ class LlmPool:
                 raise
             if lane.pick.member.about.region == self.roster.policy.region:
                 self.roster.stay(request.session, lane.name)
+            for callback in self.on_first:
+                callback(lane.name, lane.first_ms)
             async with aclosing(lane.deltas) as deltas:
                 with lane:
                     assert lane.first is not None
@@ -117,6 +134,7 @@ class LlmPool:
     def ways(self, request: LlmRequest) -> Iterable[Way]:
         """See `ways.Ways`. A session that is at home nowhere is from now on."""
         roster, session = self.roster, request.session
+        self._is_planned = True
         pick = roster.pick(Wish(roster.home(session), self._not_for(session)))
         if pick is None:
             return

@@ -26,6 +26,7 @@ class Race:
         hedging: The wish for that one, as configured.
         clock: Tells what is left of the budget.
         scope: Where the asking runs.
+        may_shed: Whether another region is asked first because it is sooner.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class Race:
         *,
         clock: Clock,
         scope: Scope,
+        may_shed: bool,
     ) -> None:
         self._roster, self._request, self._hedges, self._hedging = roster, request, hedges, hedging
-        self._clock, self._scope = clock, scope
+        self._clock, self._scope, self._may_shed = clock, scope, may_shed
         self._news = asyncio.Event()
         self._lanes: list[Lane] = []
         self._failed: set[str] = set()
@@ -78,7 +80,7 @@ class Race:
         home, deadline = roster.home(request.session), request.deadline
         remaining_ms = None if deadline is None else deadline.remaining_ms(self._clock.now_ns())
         wish = Wish(home, self._not_for_us(), remaining_ms)
-        pick = await roster.picked(wish, self._importance, deadline, may_shed=request.orders is None)
+        pick = await roster.picked(wish, self._importance, deadline, may_shed=self._may_shed)
         if request.rung is Rung.SHED:
             moved = roster.pick(
                 Wish(pick.member.name, wish.without, remaining_ms, elsewhere=True, only_good=True),

@@ -20,8 +20,8 @@ PROBE = SpeechRequest("One.")
 class TtsPool:
     """Satisfies `ports.Tts` and `ports.Measured`.
 
-    The replica beside this server is the one that is asked as long as it is well: another voice in the middle
-    of an answer would be heard.
+    The first replica is asked as long as it is well and not much later than others: another voice in the
+    middle of an answer would be heard.
 
     Args:
         roster: The replicas; the first one's rate is that of everything that is yielded.
