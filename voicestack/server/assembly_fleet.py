@@ -200,6 +200,7 @@ class _Making:
             token_gap_ms=llm.token_gap_ms,
             stop=llm.stop,
             dialect="auto",
+            tells_session=True,
         )
         return OpenAiLlm(
             section.url, section.model, clock=self._clock, settings=settings, api_key=_key(section)
