@@ -8,8 +8,9 @@ from voicestack.aio.clock import Clock
 from voicestack.config.derived import budget_of, policy_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
+from voicestack.core.served import ToolServers
 from voicestack.engines.scripted import EnergyVad
-from voicestack.ports import ToolServers, Vad
+from voicestack.ports import Vad
 from voicestack.server.assembly_asr import asr_of
 from voicestack.server.assembly_llm import llm_of
 from voicestack.server.assembly_tts import tts_of
