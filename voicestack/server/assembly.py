@@ -10,6 +10,8 @@ from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 from voicestack.core.served import ToolServers
 from voicestack.engines.scripted import EnergyVad
+from voicestack.fleet.forecasts import SketchForecaster
+from voicestack.fleet.ways import OneWay
 from voicestack.ports import Vad
 from voicestack.server.assembly_asr import asr_of
 from voicestack.server.assembly_llm import llm_of
@@ -53,7 +55,8 @@ def assemble(config: Config, clock: Clock) -> Assembly:
             if isinstance(engine, Connected):
                 await engine.close()
 
-    engines = Engines(vad, asr, llm, tts, _tool_servers(config))
+    forecaster = SketchForecaster(clock, OneWay(), budget_of(config))
+    engines = Engines(vad, asr, llm, tts, _tool_servers(config), forecaster)
     return Assembly(engines, (*asr_runs, *llm_runs, *tts_runs), close)
 
 
