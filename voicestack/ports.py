@@ -97,6 +97,7 @@ class Transcript:
         sure: A beginning of the text, in whole words, that no later transcript of the utterance changes.
         words: The same words with their times, from a recogniser that has them.
         language: Theirs, as ISO 639-1, from a recogniser that finds it out or goes by a hint.
+        use: Who understood them, where there is a choice of recognisers.
     """
 
     text: str
@@ -104,6 +105,7 @@ class Transcript:
     sure: str = ""
     words: tuple[HeardWord, ...] = ()
     language: str = ""
+    use: Use | None = field(default=None, compare=False)
 
 
 class Asr(Protocol):
