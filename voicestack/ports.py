@@ -137,6 +137,8 @@ class LlmRequest:
         draft: May be thrown away: serve it after requests that may not.
         toolbox: What the LLM may call instead of, or after, saying something.
         model: What the peer asked for by name; an engine that does not have it answers with its own.
+        begun: What has been said of the answer already: it goes on from there, without saying it again.
+        scope: Whose answers it may be given again; empty for the session's only.
         deadline: Until when its first token is wanted; None for as long as it takes.
         rung: How to go about it: what the planner chose at the start.
         orders: What the planner chooses while the reply is being made.
@@ -150,6 +152,8 @@ class LlmRequest:
     draft: bool = False
     toolbox: Toolbox = NO_TOOLS
     model: str = ""
+    begun: str = ""
+    scope: str = field(default="", compare=False)
     deadline: Deadline | None = field(default=None, compare=False)
     rung: Rung = field(default=Rung.FULL, compare=False)
     orders: Orders | None = field(default=None, compare=False, repr=False)

@@ -20,6 +20,7 @@ from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.chat_template import DEAF, passes_tools_on
+from voicestack.engines.going_on import going_on
 from voicestack.engines.llm_figures import LlmFigures
 from voicestack.engines.native_calls import native_plan
 from voicestack.engines.precedence import Precedence, Rank, Work
@@ -204,6 +205,8 @@ class OpenAiLlm:
                 try:
                     plan = self._plan(request)
                     body = await self._worded(self._body(plan, request, slot) | again, work.rank)
+                    if request.begun:
+                        body = await going_on(body, request.begun, self._client, self._settings)
                     headers = self._headers(request)
                     async with aclosing(self._stream(body, headers, plan.reader, work)) as deltas:
                         async for delta in deltas:
@@ -240,7 +243,7 @@ class OpenAiLlm:
                 usage = usage_of(event) or usage
                 for choice in event.get("choices", ()):
                     finish = choice.get("finish_reason") or finish
-                    delta = choice.get("delta") or {}
+                    delta = choice.get("delta") or {"content": choice.get("text")}
                     if delta.get("content") or delta.get("tool_calls"):
                         self._precedence.first_token(work)
                     for piece in reader.push(delta):

@@ -57,7 +57,7 @@ class ChatClient:
     async def events(
         self, body: dict[str, Any], headers: Mapping[str, str] = NO_HEADERS
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """POST a chat completion and yield every event of the answer, until `[DONE]`.
+        """POST a chat completion, or with a `prompt` a plain one, and yield every event until `[DONE]`.
 
         Closing the generator closes the connection, which is how a server learns that nobody listens.
 
@@ -72,7 +72,9 @@ class ChatClient:
             PromptTooLong: the messages do not fit.
         """
         try:
-            response = await self._post(orjson.dumps(body), headers)
+            response = await self._post(
+                "/completions" if "prompt" in body else "/chat/completions", orjson.dumps(body), headers
+            )
             try:
                 if response.status_code != httpx.codes.OK:
                     error = refusal(response.status_code, await response.aread())
@@ -96,9 +98,9 @@ class ChatClient:
             reason = str(error) or type(error).__name__
             raise StageUnavailable(f"lost {self.url}: {reason}", stage="llm") from error
 
-    async def _post(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    async def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         sent = {"Content-Type": "application/json", **headers}
-        request = self._client.build_request("POST", "/chat/completions", content=body, headers=sent)
+        request = self._client.build_request("POST", path, content=body, headers=sent)
         try:
             return await self._client.send(request, stream=True)
         except (httpx.RemoteProtocolError, httpx.ReadError):
