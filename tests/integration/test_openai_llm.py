@@ -254,6 +254,41 @@ def test_a_draft_that_waits_for_a_reply_is_dropped_when_it_has_expired() -> None
     assert sent == ["Yo.", "later"], "the expired one never reached the server"
 
 
+def test_how_a_server_goes_on_with_a_begun_answer() -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    async def play(peer: Peer) -> None:
+        path = peer.head.split(" ")[1]
+        asked.append((path, peer.body))
+        if path == "/apply-template":
+            body = json.dumps({"prompt": "<user>Hi.<agent>"}).encode()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        elif path == "/v1/completions":
+            piece = event(choices=[{"index": 0, "text": " calm", "finish_reason": None}])
+            await peer.send(HEAD, piece, event(choices=[{"text": "", "finish_reason": "stop"}]), DONE)
+        else:
+            await peer.send(HEAD, text(" calm"), finish("stop"), DONE)
+
+    async def main() -> None:
+        begun = replace(REQUEST, messages=(Message("user", "Hi."),), begun="The sea is")
+        for settings in (replace(SETTINGS, dialect="vllm"), SETTINGS, replace(SETTINGS, slots=2)):
+            async with serving(play, settings) as llm:
+                assert [delta.text for delta in await whole(llm, begun)] == [" calm", ""]
+
+    asyncio.run(main())
+    (_, vllm), (_, plain), (render, rendered), (completions, llama) = asked
+    user, agent = {"role": "user", "content": "Hi."}, {"role": "assistant", "content": "The sea is"}
+    assert vllm["messages"] == [user, agent]
+    assert (vllm["continue_final_message"], vllm["add_generation_prompt"]) == (True, False)
+    assert plain["messages"][:2] == [user, agent]
+    assert "Go on" in plain["messages"][2]["content"]
+    assert not {"continue_final_message", "prompt"} & plain.keys()
+    assert (render, rendered) == ("/apply-template", {"messages": [user]})
+    assert completions == "/v1/completions"
+    assert llama["prompt"] == "<user>Hi.<agent>The sea is"
+    assert (llama["id_slot"], "messages" in llama) == (0, False)
+
+
 def test_the_dialect_of_llama_server() -> None:
     bodies: list[dict[str, Any]] = []
 
