@@ -137,7 +137,9 @@ class LlmRequest:
         draft: May be thrown away: serve it after requests that may not.
         toolbox: What the LLM may call instead of, or after, saying something.
         model: What the peer asked for by name; an engine that does not have it answers with its own.
-        deadline: Until when it is wanted; None for as long as it takes.
+        begun: What has been said of the answer already: it goes on from there, without saying it again.
+        scope: Whose answers it may be given again; empty for the session's only.
+        deadline: Until when its first token is wanted; None for as long as it takes.
         rung: How to go about it: what the planner chose at the start.
         orders: What the planner chooses while the reply is being made.
         trail: Is told what was done for it.
@@ -150,6 +152,8 @@ class LlmRequest:
     draft: bool = False
     toolbox: Toolbox = NO_TOOLS
     model: str = ""
+    begun: str = ""
+    scope: str = field(default="", compare=False)
     deadline: Deadline | None = field(default=None, compare=False)
     rung: Rung = field(default=Rung.FULL, compare=False)
     orders: Orders | None = field(default=None, compare=False, repr=False)
@@ -204,6 +208,11 @@ class SpeechRequest:
     follows: bool = field(default=False, compare=False)
     deadline: Deadline | None = field(default=None, compare=False)
     trail: Trail | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def begin_by(self) -> Deadline | None:
+        """Until when its first sound is wanted. An answer that is heard already is not broken off."""
+        return None if self.follows else self.deadline
 
 
 class Tts(Protocol):
