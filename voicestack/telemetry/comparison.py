@@ -1,8 +1,8 @@
 """Is one set of turns quicker than another, or does it only look so?
 
-The interval of a ratio comes from the bootstrap (Efron, 1979): both sets are drawn again, with replacement, and
-the ratio of their percentiles is looked at. The percentile of such a drawing need not be drawn turn by turn: the
-k-th of n uniform numbers has a Beta(k, n + 1 - k) distribution, and it says which turn stands there.
+The interval of a ratio comes from the bootstrap (Efron, 1979): both sets are drawn again, with replacement,
+and the ratio of their percentiles is looked at. The percentile of such a drawing need not be drawn turn by
+turn: the k-th of n uniform numbers has a Beta(k, n + 1 - k) distribution, and says which turn stands there.
 """
 
 from collections.abc import Mapping

@@ -29,7 +29,7 @@ HEAT_EDGES_MS = (
     *(100, 200, 250, 300, 350, 400, 450, 500, 550, 600, 650, 700, 750, 800, 900, 1_000),
     *(1_200, 1_500, 2_000, 3_000, 5_000),
 )
-"""Finest between the gap that people leave (200 ms) and the line of 800 ms, as in `metrics.RESPONSE_EDGES_S`."""
+"""Finest between the gap that people leave (200 ms) and the line of 800 ms, as `metrics.RESPONSE_EDGES_S`."""
 
 MET, DECLARED, MISSED = (VERDICTS.index(name) for name in ("met", "declared", "missed"))
 
@@ -57,7 +57,8 @@ class Selected:
     @property
     def unmixed(self) -> Rows:
         """The warm ones; the cold ones if only those are wanted."""
-        return self.rows[self.rows["is_cold"] == bool(self.wanted.is_cold)]
+        unmixed: Rows = self.rows[self.rows["is_cold"] == bool(self.wanted.is_cold)]
+        return unmixed
 
 
 def overview(
@@ -229,4 +230,5 @@ def heat(selected: Selected) -> dict[str, Any]:
 
 
 def _is_over(rows: Rows) -> Mask:
-    return (rows["verdict"] == DECLARED) | (rows["verdict"] == MISSED)
+    is_over: Mask = (rows["verdict"] == DECLARED) | (rows["verdict"] == MISSED)
+    return is_over

@@ -4,7 +4,7 @@ The percentile is the nearest rank: the smallest value that so many do not excee
 measured. Nothing is interpolated.
 """
 
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,6 @@ def grouped(values: Floats, groups: Ints, n_groups: int) -> tuple[Ints, dict[str
     return n, out
 
 
-def mean_ratio(part: float, whole: float) -> float | None:
+def mean_ratio(part: SupportsFloat, whole: SupportsFloat) -> float | None:
     """The share; None of nothing."""
-    return float(part) / float(whole) if whole else None
+    return float(part) / float(whole) if float(whole) else None

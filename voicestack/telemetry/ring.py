@@ -12,6 +12,9 @@ from voicestack.core.marks import TurnMarks
 from voicestack.core.turn_record import TurnRecord
 from voicestack.telemetry.turn_table import TurnTable
 
+LONGEST_TURN_MS = 600_000
+"""A turn that was over before another began at most so much later than that: replies end within minutes."""
+
 
 class Ring:
     """Keeps the last turns.
@@ -19,16 +22,16 @@ class Ring:
     Args:
         n_max: So many.
         earlier: Turns of a former process, oldest first.
-        is_whole: Whether there have been no turns before those.
+        since_ms: All turns that began then or later are among those; 0 for all that ever were. Unix time.
     """
 
-    def __init__(self, n_max: int, earlier: Iterable[TurnRecord] = (), *, is_whole: bool = True) -> None:
+    def __init__(self, n_max: int, earlier: Iterable[TurnRecord] = (), *, since_ms: int = 0) -> None:
         self.n_max = n_max
         # Twice as long as the table: every turn may be followed by the word that it was heard.
         self._fresh: deque[TurnRecord | tuple[str, TurnMarks]] = deque(maxlen=2 * n_max)
         self._table = TurnTable(n_max)
         self._lock = threading.Lock()
-        self._is_whole = is_whole
+        self._since_ms = since_ms
         self._table.add(earlier)
 
     def turn_recorded(self, record: TurnRecord) -> None:
@@ -47,9 +50,10 @@ class Ring:
             yield self._table
 
     @property
-    def is_whole(self) -> bool:
-        """Whether no turn has ever fallen out. Ask inside `table`."""
-        return self._is_whole and not self._table.has_dropped
+    def since_ms(self) -> int:
+        """All turns that began then or later are here; 0 for all that ever were. Ask inside `table`."""
+        oldest_ms = self._table.oldest_ms if self._table.has_dropped else None
+        return self._since_ms if oldest_ms is None else max(self._since_ms, oldest_ms + LONGEST_TURN_MS)
 
     def _take_in(self) -> None:
         for _ in range(len(self._fresh)):

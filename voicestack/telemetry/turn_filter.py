@@ -15,6 +15,14 @@ class Reader:
     tenant: str
     is_operator: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.tenant:
+            raise ValueError("who reads the ledger has a tenant")
+
+
+OPERATOR = Reader("default", is_operator=True)
+"""The server itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnFilter:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from voicestack.core.marks import STAGES, TurnMarks, hidden_ms, work_ms
+from voicestack.core.marks import STAGES, Mark, TurnMarks, hidden_ms, work_ms
 from voicestack.core.rungs import Rung
 from voicestack.core.turn_record import Outcome, TurnRecord, Verdict, exposed_ms
 from voicestack.telemetry.slo import was_dead_air
@@ -49,7 +49,7 @@ ROW = np.dtype(
         ("is_dead_air", np.bool_),
     ]
 )
-"""One turn. Times that were not measured are NaN; what has no number in a vocabulary is -1; rungs are bits."""
+"""One turn. Times that were not measured are NaN; no stage to blame is -1; rungs are bits by their place."""
 
 Rows = NDArray[np.void]
 Mask = NDArray[np.bool_]
@@ -136,12 +136,18 @@ class TurnTable:
         slot = self._slots.get(turn_id)
         return None if slot is None else self._records[slot]
 
+    def visible(self, reader: Reader) -> Mask:
+        """Which rows the reader may see. Shape (n_turns,)."""
+        if reader.is_operator:
+            return np.ones(len(self), np.bool_)
+        mask: Mask = self.rows["tenant"] == self.vocabularies["tenant"].known(reader.tenant)
+        return mask
+
     def mask(self, reader: Reader, wanted: TurnFilter) -> Mask:
         """Which rows the reader may see and wants to. Shape (n_turns,)."""
         rows = self.rows
-        mask: Mask = (rows["began_ms"] >= wanted.from_ms) & (rows["began_ms"] < wanted.to_ms)
-        if not reader.is_operator:
-            mask &= rows["tenant"] == self.vocabularies["tenant"].known(reader.tenant)
+        mask = self.visible(reader)
+        mask &= (rows["began_ms"] >= wanted.from_ms) & (rows["began_ms"] < wanted.to_ms)
         for name in ORIGINS:
             word = getattr(wanted, name)
             if word is not None:
@@ -161,6 +167,11 @@ class TurnTable:
         if wanted.is_cold is not None:
             mask &= rows["is_cold"] == wanted.is_cold
         return mask
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the turn began that would have to go next; None while there is room."""
+        return self._records[self._next].began_unix_ms if len(self._records) == self._n_max else None
 
     def _free_slot(self) -> int:
         if len(self._records) < self._n_max:
@@ -215,8 +226,17 @@ class TurnTable:
 
 
 def with_marks(record: TurnRecord, marks: TurnMarks) -> TurnRecord:
-    """The record with an instant that became known later: when it was heard. Nothing else changes."""
-    at_ns = {**marks.at_ns, **record.marks.at_ns}
+    """The record with an instant that became known later: when it was heard. Nothing else changes.
+
+    Args:
+        record: It; its instants may be counted from elsewhere (`store.codec`).
+        marks: All marks of the turn as the peer's word was taken.
+    """
+    heard_after_ns = marks.at_ns[Mark.FIRST_HEARD] - marks.at_ns[Mark.FIRST_SENT]
+    sent_ns = record.marks.at_ns.get(Mark.FIRST_SENT)
+    if sent_ns is None:
+        return record
+    at_ns = {**record.marks.at_ns, Mark.FIRST_HEARD: sent_ns + heard_after_ns}
     return replace(record, marks=replace(record.marks, at_ns=at_ns))
 
 

@@ -18,17 +18,20 @@ from voicestack.server.dashboard.live import Feed
 from voicestack.server.dashboard.live_route import LiveEndpoint
 from voicestack.server.dashboard.wishes import Query, filter_of, page_of
 from voicestack.server.stages.errors import told
-from voicestack.telemetry.reading import LedgerReader, rows_of
+from voicestack.telemetry.pages import Page
+from voicestack.telemetry.reading import LedgerReader, Unreadable
 from voicestack.telemetry.turn_filter import Reader
 from voicestack.telemetry.turn_rows import turn_row
 
 API = "/dashboard/api"
+RETRY_AFTER_S = 5
 
 Json = Mapping[str, Any]
 
 NOT_OPERATOR = Denied(
     403, "insufficient_permissions", "Figures about the whole server are for keys of the tenant 'default'."
 )
+UNREADABLE = Denied(503, Unreadable.code, "The ledger's store cannot be read now.", RETRY_AFTER_S)
 NO_TURN = Denied(404, "not_found", "There is no such turn, or not any more.")
 
 
@@ -123,8 +126,11 @@ Question = Callable[[Reader, Request], Awaitable[Json | Denied]]
 
 def _answered(question: Question) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
+        found: Json | Denied
         try:
             found = await question(reader_of(request.state.visitor), request)
+        except Unreadable:
+            found = UNREADABLE
         except VoiceStackError as error:
             failed = told(error)
             return _json(failed.answer.model_dump(), failed.status)
@@ -138,6 +144,12 @@ def _answered(question: Question) -> Callable[[Request], Awaitable[Response]]:
 def reader_of(visitor: Visitor) -> Reader:
     """Whoever asks, to the ledger."""
     return Reader(visitor.principal.tenant, visitor.principal.is_operator)
+
+
+def rows_of(page: Page) -> Json:
+    """A page of turns as JSON."""
+    after = None if page.after is None else f"{page.after.began_ms}.{page.after.turn_id}"
+    return {"turns": [turn_row(record) for record in page.records], "next": after, "n_total": page.n_total}
 
 
 def _query(request: Request) -> Query:

@@ -1,4 +1,4 @@
-"""`/dashboard`: the page and its files, as the build of `web/` left them. For everybody: the data is not in them."""
+"""`/dashboard`: the page and its files, as the build of `web/` left them. No data is in them."""
 
 from collections.abc import Mapping
 from html import escape
@@ -15,8 +15,8 @@ BUILT_DASHBOARD = BUILT / "dashboard"
 PLAIN_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>voicestack dashboard</title>
 <meta name="viewport" content="width=device-width"><style>{style}</style>
 <h1>voicestack {version}</h1>
-<p>The dashboard has not been built: run <code>make web</code> in the checkout (it needs Node.js and npm), then
-start the server again.</p>
+<p>The dashboard has not been built: run <code>make web</code> in the checkout (it needs Node.js and npm),
+then start the server again.</p>
 <p>Its figures are there: <a href="/dashboard/api/overview">/dashboard/api/overview</a>.</p>
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.marks import STAGES
-from voicestack.telemetry.reading import Place
+from voicestack.telemetry.pages import Place
 from voicestack.telemetry.turn_filter import TurnFilter
 from voicestack.telemetry.turn_table import OUTCOMES, RUNGS, VERDICTS
 
