@@ -18,7 +18,7 @@ import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 
-from tests.support.turn_records import HOUR_MS, REGIONS, ROUTES, TENANTS, Turns
+from tests.support.made_up_turns import HOUR_MS, REGIONS, ROUTES, TENANTS, Turns
 from voicestack.access.guard import Guard
 from voicestack.access.key_file import KeyFile, KeysInForce
 from voicestack.access.keys import Terms, mint
