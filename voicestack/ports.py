@@ -318,6 +318,18 @@ class TransportSession(Protocol):
         ...
 
 
+class TurnListener(Protocol):
+    """Is told of every turn. The methods are those of `Observer`: they must not take long."""
+
+    def turn_recorded(self, record: TurnRecord) -> None:
+        """See `Observer`."""
+        ...
+
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
+        """See `Observer`."""
+        ...
+
+
 class Observer(Protocol):
     """Is told the figures that operators look at."""
 
@@ -329,8 +341,13 @@ class Observer(Protocol):
         """The same turn with all that is known of it. Comes right after `turn_measured`."""
         ...
 
-    def answer_heard(self, marks: TurnMarks) -> None:
-        """The peer has said when a reply was heard first. Comes before or after its `turn_measured`."""
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
+        """The peer has said when a reply was heard first. Comes before or after its `turn_measured`.
+
+        Args:
+            turn_id: The `id` of its record.
+            marks: All of its marks up to now.
+        """
         ...
 
     def heard_disbelieved(self) -> None:
