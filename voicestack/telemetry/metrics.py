@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
 from voicestack.core.turn_record import TurnRecord
-from voicestack.ports import TurnListener
+from voicestack.core.watching import TurnListener
 from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
 from voicestack.telemetry.engines import EngineReadings
