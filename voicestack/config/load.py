@@ -11,8 +11,6 @@ Every mistake is a `ConfigError` that names the place (file and line, variable, 
 mistakes are named at once.
 """
 
-import difflib
-import re
 import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -24,14 +22,17 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from voicestack.config.budgets import Budgets, Entry, check_budgets, profile_given, read_budgets
+from voicestack.config.given import Given, did_you_mean, from_file, in_words
 from voicestack.config.keys import GROUPS, KEYS, SECTIONS, TABLES, group_of, in_group, key_of, shown_paths
-from voicestack.config.lines import KeyPath, key_lines, leaves
+from voicestack.config.lines import KeyPath, leaves
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 
 DEFAULT_PROFILE = "embedded"
 ENV_PREFIX = "VOICESTACK__"
 MASK = "***"
+BUDGETS_FILE = "budgets.toml"
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 PROFILE_DIRS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
@@ -39,31 +40,21 @@ PROFILE_DIRS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A value that somebody gave.
-
-    Attributes:
-        value: As it was given.
-        where: The place, as a person would look it up.
-        as_text: It has no type yet (from the environment or the command line).
-    """
-
-    value: Any
-    where: str
-    as_text: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
-    """The configuration, and the source of every value by its dotted key."""
+    """The configuration, the source of every value by its dotted key, and what holds for some turns only."""
 
     config: Config
     sources: Mapping[str, str]
+    budgets: Sequence[Entry] = ()
 
     def rows(self) -> list[tuple[str, Any, str]]:
-        """Every key with its value and source, in the schema's order; secrets are masked."""
+        """Every key with its value and source, in the schema's order; secrets are masked.
+
+        After them what the budgets of tenants and routes say, as `budgets.NAME.KEY`.
+        """
         paths = [path for key in KEYS for path in shown_paths(self.config, key)]
-        return [(".".join(path), _shown(self.config, path), self.sources[".".join(path)]) for path in paths]
+        keys = [(".".join(path), _shown(self.config, path), self.sources[".".join(path)]) for path in paths]
+        return keys + [row for entry in self.budgets if entry.is_of_some for row in entry.rows()]
 
 
 def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[str]) -> Loaded:
@@ -77,9 +68,12 @@ def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[
     Raises:
         ConfigError: it cannot be read, has unknown keys, or values that cannot be.
     """
-    given = _from_file(find(path_or_profile or DEFAULT_PROFILE))
+    given = from_file(find(path_or_profile or DEFAULT_PROFILE), TABLES - GROUPS.keys())
+    given = {path: it for path, it in given.items() if path not in GROUPS}
     given |= _from_env(env)
     given |= _from_sets(sets)
+    budgets = read_budgets(_budgets_file(_text_at(("budget", "file"), given)))
+    given = profile_given(budgets, _text_at(("profile",), given)) | given
     given = {path: it for path, it in given.items() if path not in SECTIONS or it.value != {}}
     problems = [f"{it.where}: {_unknown(path)}" for path, it in given.items() if key_of(path) is None]
     tree: dict[str, Any] = {}
@@ -100,9 +94,10 @@ def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[
         problems += [_problem(details, cast(KeyPath, details["loc"]), given) for details in error.errors()]
     if problems:
         raise ConfigError("\n".join(problems))
+    check_budgets(config, budgets)
     paths = [path for key in KEYS for path in shown_paths(config, key)]
     sources = {".".join(path): given[path].where if path in given else "default" for path in paths}
-    return Loaded(config, sources)
+    return Loaded(config, sources, budgets)
 
 
 def find(path_or_profile: str) -> Path:
@@ -118,46 +113,37 @@ def find(path_or_profile: str) -> Path:
         if path.is_file():
             return path
     names = profiles()
-    hint = _did_you_mean(path_or_profile, names)
+    hint = did_you_mean(path_or_profile, names)
     raise ConfigError(f"there is no profile '{path_or_profile}'{hint} (profiles: {', '.join(names)})")
 
 
 def profiles() -> list[str]:
     """The names of the profiles that come with voicestack."""
-    return sorted({path.stem for directory in PROFILE_DIRS for path in directory.glob("*.toml")})
+    paths = [path for directory in PROFILE_DIRS for path in directory.glob("*.toml")]
+    return sorted({path.stem for path in paths if path.name != BUDGETS_FILE})
 
 
-def _from_file(path: Path) -> dict[KeyPath, Given]:
-    shown = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-    try:
-        text = path.read_bytes().decode()
-        tree = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{shown}: {(error.strerror or 'cannot be read').lower()}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{shown}:{line}: not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax_problem(shown, text, str(error))) from None
-    lines = key_lines(text.replace("\r\n", "\n"))
-    return {
-        key: Given(value, f"{shown}:{_line_of(key, lines)}")
-        for key, value in leaves(tree, tables=TABLES - GROUPS.keys())
-        if key not in GROUPS
-    }
+def budgets_of(config: Config) -> Budgets:
+    """What each tenant's turns may take, by each route.
+
+    Raises:
+        ConfigError: the file of budgets cannot be read, or something in it cannot be.
+    """
+    return Budgets(config, read_budgets(_budgets_file(config.budget.file)))
 
 
-def _line_of(key: KeyPath, lines: Mapping[KeyPath, int]) -> int:
-    """The line of the key, or of the nearest thing around it that has one."""
-    return next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
+def _budgets_file(name: str) -> Path | None:
+    """The file of that name; without one that beside the profiles, if it is there."""
+    if name:
+        return Path(name)
+    paths = [directory / BUDGETS_FILE for directory in PROFILE_DIRS]
+    return next((path for path in paths if path.is_file()), None)
 
 
-def _syntax_problem(shown: str, text: str, message: str) -> str:
-    at = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    if at is None:
-        return f"{shown}: {message}"
-    line = int(at[1]) if at[1] else text.rstrip().count("\n") + 1
-    return f"{shown}:{line}: {message[: at.start()]}"
+def _text_at(path: KeyPath, given: Mapping[KeyPath, Given]) -> str:
+    """A text that must be known before all values are checked."""
+    value = given[path].value if path in given else KEYS[path].default
+    return value if isinstance(value, str) else ""
 
 
 def _from_env(env: Mapping[str, str]) -> dict[KeyPath, Given]:
@@ -208,17 +194,12 @@ def _unknown(path: KeyPath) -> str:
     key = ".".join(path)
     if group := group_of(path):
         names = GROUPS[group].model_fields
-        return f"unknown key {key}{_did_you_mean(path[-1], list(names), cutoff=0.6)}"
+        return f"unknown key {key}{did_you_mean(path[-1], list(names), cutoff=0.6)}"
     if path in SECTIONS or path in GROUPS:
         return f"{key} is a section, not a value"
     known_keys = [".".join(known) for known in KEYS]
     moved = [known for known in known_keys if known.rpartition(".")[2] == path[-1]]
-    return f"unknown key {key}{_did_you_mean(key, known_keys) or _did_you_mean(key, moved, cutoff=0)}"
-
-
-def _did_you_mean(word: str, words: Sequence[str], cutoff: float = 0.75) -> str:
-    close = difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"unknown key {key}{did_you_mean(key, known_keys) or did_you_mean(key, moved, cutoff=0)}"
 
 
 def _problem(details: ErrorDetails, path: KeyPath, given: Mapping[KeyPath, Given]) -> str:
@@ -233,8 +214,7 @@ def _problem(details: ErrorDetails, path: KeyPath, given: Mapping[KeyPath, Given
         where = [given[suspect].where for suspect in suspects if suspect in given]
         if len(section) > 1:  # a section with a name of its own: whatever else was said of it
             where += [it.where for key, it in given.items() if key[: len(section)] == section]
-    message = details["msg"].removeprefix("Input ")
-    message = message[:1].lower() + message[1:]
+    message = in_words(details["msg"])
     info = key_of(path)
     secret = (info is not None and info.annotation is SecretStr) or "@" in str(value)
     key = ".".join(str(part) for part in path)

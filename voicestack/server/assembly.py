@@ -8,8 +8,10 @@ from voicestack.aio.clock import Clock
 from voicestack.config.derived import budget_of, policy_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
+from voicestack.core.served import ToolServers
 from voicestack.engines.scripted import EnergyVad
-from voicestack.ports import ToolServers, Vad
+from voicestack.fleet.forecasts import SketchForecaster
+from voicestack.ports import Vad
 from voicestack.server.assembly_asr import asr_of
 from voicestack.server.assembly_fleet import Fleet, Own, fleet_of
 from voicestack.server.assembly_llm import llm_of
@@ -61,7 +63,8 @@ def assemble(config: Config, clock: Clock) -> Assembly:
             if isinstance(engine, Connected):
                 await engine.close()
 
-    engines = Engines(vad, fleet.asr, fleet.llm, fleet.tts, _tool_servers(config))
+    forecaster = SketchForecaster(clock, fleet.llm, budget_of(config))
+    engines = Engines(vad, fleet.asr, fleet.llm, fleet.tts, _tool_servers(config), forecaster)
     supervised = (*asr_runs, *llm_runs, *tts_runs, *fleet.supervised)
     return Assembly(engines, Engines(vad, asr, llm, tts), fleet, supervised, close)
 

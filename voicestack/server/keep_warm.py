@@ -50,7 +50,8 @@ def warmth_of(config: Config, heartbeat: Heartbeat | None) -> Warmth:
 
 def watch_engines(metrics: Metrics, engines: Engines, heartbeat: Heartbeat | None) -> None:
     """Export what the engines measure of themselves."""
-    for name, engine in (("asr", engines.asr), ("llm", engines.llm), ("tts", engines.tts)):
+    whole = {"asr": engines.asr, "llm": engines.llm, "tts": engines.tts, "forecast": engines.forecaster}
+    for name, engine in whole.items():
         if isinstance(engine, Measured):
             metrics.engines.watch_figures(name, engine.figures)
     if heartbeat is not None:

@@ -36,6 +36,7 @@ from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
 from voicestack.server.sessions import Sessions
 from voicestack.server.stages.routes import completion_routes, stage_routes
+from voicestack.server.tracing import spans_of
 from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import Metrics
 
@@ -69,7 +70,9 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     tls = certificate_of(config.tls, config.server.host, os.environ, unix_s=unix_s)
     guard = Guard(config.server.host, config.access, config.limits, keys, clock=clock, unix_s=unix_s)
     assembly = assemble(config, clock)
-    metrics = Metrics(version=__version__, profile=config.profile)
+    tenants = config.telemetry.tenant_labels
+    metrics = Metrics(version=__version__, profile=config.profile, tenants=tenants)
+    spans = spans_of(config, os.environ, metrics)
     metrics.watch_refusals(lambda: guard.refusals)
     heartbeat = heartbeat_of(config, assembly.local.llm, clock)
     readiness = _readiness(config, assembly, heartbeat, clock)
@@ -118,6 +121,8 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         if heartbeat is not None:
             scope.start(heartbeat.run(), name="heartbeat")
         scope.start(_look_after(keys, tls, sessions), name="keys")
+        if spans is not None:
+            scope.start(spans.run(), name="spans")
         await server.serve()
     log.info("stopped")
 
