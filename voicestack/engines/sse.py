@@ -24,8 +24,9 @@ NO_HEADERS: Mapping[str, str] = {}
 RENDER_S = 2.0
 """A prompt is rendered in milliseconds, but the server may be busy with its model."""
 MAX_MESSAGE_CHARS = 300
-FULL = ("currently busy", "backlog limit")
-"""What vLLM says with 503 when its limits are reached (--max-num-queued-reqs, --max-num-queued-tokens)."""
+FULL = ("currently busy", "backlog limit", '"code":"overloaded"')
+"""What vLLM says with 503 when its limits are reached (--max-num-queued-reqs, --max-num-queued-tokens), and
+what another voicestack says."""
 
 
 class PromptTooLong(StageError):

@@ -35,7 +35,7 @@ from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
 from voicestack.server.sessions import Sessions
-from voicestack.server.stages.routes import stage_routes
+from voicestack.server.stages.routes import completion_routes, stage_routes
 from voicestack.server.tracing import spans_of
 from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import Metrics
@@ -106,6 +106,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             admits=admits,
             in_calls=lambda: len(sessions) > 0,
         )
+        stages += completion_routes(config, assembly.fleet.spill, clock=clock, metrics=metrics, admits=admits)
         documents = [openapi_route(), asyncapi_route()]
         parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, stages, documents)
         app = make_app(parts)

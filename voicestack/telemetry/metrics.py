@@ -59,7 +59,7 @@ BARGE_IN_EDGES_S = (
 REQUEST_EDGES_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """A phrase takes tens of milliseconds, an hour of audio minutes."""
 
-STAGE_REQUESTS = ("transcriptions", "speech")
+STAGE_REQUESTS = ("transcriptions", "speech", "completions")
 REQUEST_OUTCOMES = ("answered", "refused", "failed", "abandoned")
 
 
