@@ -45,6 +45,7 @@ def test_a_rung_that_is_in_time_is_taken_if_there_is_one(
     if any(one.p95_ms <= left_ms for one in usable(offered, budget)):
         assert choice.forecast is not None
         assert choice.forecast.p95_ms <= left_ms
+        assert choice.in_time
         assert choice.say is None
 
 
@@ -65,6 +66,8 @@ def test_if_none_is_in_time_none_is_quicker(
     if ways and all(one.p95_ms > left_ms for one in ways):
         assert choice.forecast is not None
         assert choice.forecast.p95_ms == min(one.p95_ms for one in ways)
+        assert not choice.in_time
+        assert choice.say is not None or not budget.allows(Rung.FILLER)
 
 
 @given(remaining, remaining, forecasts, budgets, currents)
@@ -135,7 +138,7 @@ def test_nothing_is_lost_before_it_is_asked_again(
         if one.rung.place >= choice.rung.place and one.p95_ms <= left_ms:
             quickest_ms = min(each.p95_ms for each in usable(offered, budget) if each.rung is one.rung)
             assert quickest_ms <= later_ms
-    if choice.say is None and choice.forecast is not None:
+    if choice.in_time:
         assert plan(later_ms, offered, budget, choice.rung) == choice
 
 

@@ -25,8 +25,8 @@ MADE = ("node_modules", "dist")
 """Folders in `FOLDER` that are no sources."""
 GAVE_UP = LOGS / "page-not-built"
 """From which sources and with which Node `make run` could not build the page: it does not try for ever."""
-TEST_PROGRAMS = {"chromium": "chromium", "turnserver": "coturn"}
-"""What the tests in the browser run, and Debian's packages of it."""
+TEST_PROGRAMS = {"chromium": "chromium", "turnserver": "coturn", "promtool": "prometheus"}
+"""What the tests of the page, of relays and of alerts run, and Debian's packages of it."""
 
 
 def is_complete(purpose: str) -> bool:

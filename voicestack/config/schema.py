@@ -259,6 +259,11 @@ class TelemetrySection(BaseModel):
     """Where each call's events go, as JSON lines for `voicestack replay`; empty for nowhere."""
     record_words: bool = False
     """Keep the user's words in the recordings; otherwise placeholders."""
+    otlp_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """An OpenTelemetry collector: one trace a turn goes there, over HTTP. Empty for what the variable
+    OTEL_EXPORTER_OTLP_ENDPOINT says; without that, nowhere. The other OTEL_* variables hold, too."""
+    tenant_labels: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = ()
+    """Tenants that Prometheus' figures about objectives tell apart; all others are `other`."""
 
 
 class Config(BaseModel):

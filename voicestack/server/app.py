@@ -88,9 +88,11 @@ def _figures(parts: Parts) -> list[Route]:
     """For the operator."""
 
     async def metrics(request: Request) -> Response:
-        if not (parts.config.access.open_metrics or _is_operator(request)):
+        operator = _is_operator(request)
+        if not (parts.config.access.open_metrics or operator):
             return Response(NOT_OPERATOR.body, NOT_OPERATOR.status, media_type="application/json")
-        body, content_type = parts.metrics.render()
+        accept = request.headers.get("accept", "")
+        body, content_type = parts.metrics.render(accept, exemplars=operator)
         return Response(body, headers={"Content-Type": content_type})
 
     return [Route("/metrics", metrics)]

@@ -30,12 +30,13 @@ from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.ice import IceServers
-from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_starts
+from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_fleet, watch_starts
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
 from voicestack.server.sessions import Sessions
 from voicestack.server.stages.routes import stage_routes
+from voicestack.server.tracing import spans_of
 from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import Metrics
 
@@ -69,11 +70,14 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     tls = certificate_of(config.tls, config.server.host, os.environ, unix_s=unix_s)
     guard = Guard(config.server.host, config.access, config.limits, keys, clock=clock, unix_s=unix_s)
     assembly = assemble(config, clock)
-    metrics = Metrics(version=__version__, profile=config.profile)
+    tenants = config.telemetry.tenant_labels
+    metrics = Metrics(version=__version__, profile=config.profile, tenants=tenants)
+    spans = spans_of(config, os.environ, metrics)
     metrics.watch_refusals(lambda: guard.refusals)
-    heartbeat = heartbeat_of(config, assembly.engines.llm, clock)
+    heartbeat = heartbeat_of(config, assembly.local.llm, clock)
     readiness = _readiness(config, assembly, heartbeat, clock)
-    watch_engines(metrics, assembly.engines, heartbeat)
+    watch_engines(metrics, assembly.local, heartbeat)
+    watch_fleet(metrics, assembly.fleet)
     watch_starts(metrics, readiness, assembly.supervised)
 
     def admits() -> Overloaded | None:
@@ -96,7 +100,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         calls = _calls(config, sessions, clock, metrics)
         stages = stage_routes(
             config,
-            assembly.engines,
+            assembly.local,
             clock=clock,
             metrics=metrics,
             admits=admits,
@@ -116,6 +120,8 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         if heartbeat is not None:
             scope.start(heartbeat.run(), name="heartbeat")
         scope.start(_look_after(keys, tls, sessions), name="keys")
+        if spans is not None:
+            scope.start(spans.run(), name="spans")
         await server.serve()
     log.info("stopped")
 

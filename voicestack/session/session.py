@@ -70,7 +70,7 @@ class Session:
         self._transport, self._engines, self._tuning = transport, engines, tuning
         self.tell = transport.tell
         self._clock, self._observer, self._recorder = clock, observer, recorder
-        self.state, self._policy = State(), tuning.turn_policy
+        self.state, self._policy, self.fed_ns = State(), tuning.turn_policy, 0
         whose = Whose(session_id, origin, tuning.budget, began_unix_ms, clock.now_ns())
         self.ledger = Ledger(clock, observer, whose)
         self._mouth = Mouth(
@@ -84,7 +84,7 @@ class Session:
             meter=meter,
         )
         self._stopgaps = Stopgaps(self._mouth, self.ledger, engines, tuning, self.scope, self.on_failed)
-        self._pace = Pace(clock, tuning.budget, engines.forecaster, self._stopgaps)
+        self.pace = Pace(clock, tuning.budget, engines.forecaster, self._stopgaps)
         self.tool_servers, go_on = engines.tool_servers, self._go_on if tuning.continue_replies else None
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
@@ -126,7 +126,7 @@ class Session:
         self.ears.close()
         self._mouth.close()
         self.asides.close()
-        self._pace.stop()
+        self.pace.stop()
         self._alarm.set(None)
         self._engines.llm.release(self.id)
         if self._recorder is not None:
@@ -191,6 +191,7 @@ class Session:
 
     def _feed(self, event: events.Event) -> None:
         """Decide and act, with no await in between."""
+        self.fed_ns = event.at_ns
         is_users = isinstance(event, events.WordsSettled | events.WordsHeard | events.Tick)
         self._silent_since_ns = self.ledger.speech_end_ns if is_users else None
         busy = self.served.is_at_work or self.history.awaits_output()
@@ -216,10 +217,10 @@ class Session:
             case actions.StopReply(turn=turn, reason=reason):
                 self._stop(self._live(turn), reason)
             case actions.RetryReply(turn=turn):
-                self._pace.again()
+                self.pace.again()
                 self._mouth.retry(self._live(turn))
             case actions.Apologise(turn=turn):
-                self._pace.stop()
+                self.pace.stop()
                 self._stopgaps.apologise(self._live(turn))
             case actions.Excuse(turn=turn):
                 self._excuse(turn)
@@ -239,7 +240,7 @@ class Session:
         live = self.brief.reply(turn, self.settings, options, entries, unfinished, draft=draft)
         self._primer.cancel()
         zero_ns = self._silent_since_ns or self._clock.now_ns()
-        self._pace.begin(live, self.ledger.begin(turn, draft=draft), zero_ns, self.ledger.filled_ns)
+        self.pace.begin(live, self.ledger.begin(turn, draft=draft), zero_ns, self.ledger.filled_ns)
         self._mouth.start(live)
         if not draft:
             self._commit(live)
@@ -249,7 +250,7 @@ class Session:
         self.ledger.commit(live.turn)
         self._minutes.agent_started(live)
         self._mouth.open(live)
-        self._pace.watch(live)
+        self.pace.watch(live)
         early, live.early_calls = live.early_calls, []
         for delta in early:
             self.on_call(live, delta)
@@ -269,7 +270,7 @@ class Session:
         """Silence first, then clean up."""
         decided_ns = self._clock.now_ns()
         heard_ms = self._mouth.stop(live)
-        self._pace.stop()
+        self.pace.stop()
         if live.committed:
             self._transport.flush()
         if reason == "discarded":
@@ -317,14 +318,14 @@ class Session:
 
     def _reached(self, live: LiveReply) -> None:
         """Something of the answer has reached the peer: it cannot be begun again."""
-        self._pace.stop()
+        self.pace.stop()
         reply = self.state.reply
         if reply is not None and reply.progress is Progress.THINKING:
             self._feed(events.ReplyAudible(self._clock.now_ns(), live.turn))
 
     def on_said(self, live: LiveReply) -> None:
         """Called by the mouth when the reply has been played."""
-        self._pace.stop()
+        self.pace.stop()
         self._minutes.agent_said(live)
         self._measure(live, outcome_of(live))
         self.prime()
@@ -340,7 +341,7 @@ class Session:
     def _stamp(self, turn: TurnId, mark: Mark) -> None:
         now_ns = self._clock.now_ns()
         self.ledger.stamp(turn, mark, now_ns)
-        self._pace.stamped(turn, mark, now_ns)
+        self.pace.stamped(turn, mark, now_ns)
 
     def prime(self, unfinished: str | None = "") -> None:
         """Let the LLM read what is known of its next prompt, unless it replies; None: nothing new."""

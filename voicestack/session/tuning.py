@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from voicestack.core.budget import Budget
 from voicestack.core.rungs import Rung
-from voicestack.ports import Asr, Forecaster, Llm, ToolServers, Tts, Vad
+from voicestack.core.served import ToolServers
+from voicestack.ports import Asr, Forecaster, Llm, Tts, Vad
 from voicestack.session.ears import Hearing
 from voicestack.session.prompts import Prompts
 from voicestack.turn.policy import Policy

@@ -30,12 +30,14 @@ class Choice:
         reason: One of `core.rungs.REASONS`; empty when nothing is given up.
         say: FILLER: it will not be in time, so something else must be said meanwhile. REFUSAL: it would
             come when nobody wants it any more. None: it is in time, or nobody knows, or it may not be said.
+        in_time: False: no rung that is allowed would be.
     """
 
     rung: Rung
     forecast: Forecast | None = None
     reason: str = ""
     say: Rung | None = None
+    in_time: bool = True
 
 
 def plan(
@@ -57,10 +59,11 @@ def plan(
     if not ways:
         return Choice(current if current is not None and current.is_answer else Rung.FULL)
     needs_ms = _needs_ms(ways, budget, current)
-    in_time = [rung for rung in ways if needs_ms[rung] <= remaining_ms]
-    rung = in_time[0] if in_time else min(ways, key=lambda rung: needs_ms[rung])
+    fitting = [rung for rung in ways if needs_ms[rung] <= remaining_ms]
+    rung = fitting[0] if fitting else min(ways, key=lambda rung: needs_ms[rung])
     reason = "" if rung is Rung.FULL else "forecast" if remaining_ms > 0 else "late"
-    return Choice(rung, ways[rung], reason, None if in_time else _words_for(ways[rung], remaining_ms, budget))
+    say = None if fitting else _words_for(ways[rung], remaining_ms, budget)
+    return Choice(rung, ways[rung], reason, say, bool(fitting))
 
 
 def look_again_in_ms(
