@@ -9,12 +9,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
+from voicestack.config.answers import AnswersSection
 from voicestack.config.budget import BudgetSection, LadderSection
 from voicestack.config.fleet import FleetSection
 from voicestack.config.kinds import STRICT, HttpUrl, blame
 from voicestack.config.ledger import LedgerSection
 from voicestack.config.mcp import McpSection
 from voicestack.config.models import ModelsSection
+from voicestack.config.opener import OpenerSection
 from voicestack.config.piper import PiperSection
 from voicestack.config.remote import AsrServerSection, TtsServerSection
 from voicestack.config.vllm import VllmSection
@@ -295,6 +297,8 @@ class Config(BaseModel):
     stages: StagesSection = StagesSection()
     mcp: McpSection = McpSection()
     webrtc: WebRtcSection = WebRtcSection()
+    opener: OpenerSection = OpenerSection()
+    answers: AnswersSection = AnswersSection()
     budget: BudgetSection = BudgetSection()
     ladder: LadderSection = LadderSection()
     fleet: FleetSection = FleetSection()
