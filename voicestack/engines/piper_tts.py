@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from voicestack.aio.clock import Clock
+from voicestack.aio.expiry import Expiry
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import NO_AUDIO, SpokenFrame
+from voicestack.core.deadline import Deadline, is_expired
 from voicestack.core.errors import StageTimeout, StageUnavailable
 from voicestack.engines.dealing import Due, due, next_of
 from voicestack.engines.espeak_tts import pieces, sayable
@@ -39,8 +41,8 @@ PLAIN = Manner()
 class _Waiter:
     """A phrase that waits for a worker."""
 
-    def __init__(self, when: Due) -> None:
-        self.due_ns, self.follows = when.due_ns, when.follows
+    def __init__(self, when: Due, deadline: Deadline | None) -> None:
+        self.due_ns, self.follows, self.deadline = when.due_ns, when.follows, deadline
         self.worker: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
 
 
@@ -79,6 +81,7 @@ class PiperTts:
         self._idle = list(self.workers)
         self._waiting: list[_Waiter] = []
         self._n_phrases = 0
+        self._expiry = Expiry("tts", clock)
 
     @property
     def rate_hz(self) -> int:
@@ -91,6 +94,7 @@ class PiperTts:
             "piper_phrases_total": self._n_phrases,
             "piper_waiting_phrases": len(self._waiting),
             "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
+            "piper_expired_total": self._expiry.n_expired,
         }
 
     async def run(self) -> None:
@@ -113,33 +117,40 @@ class PiperTts:
 
         Raises:
             StageUnavailable: the worker died, could not say it, or was not free soon enough.
+            StageExpired: nobody wants the first sound any more.
             StageTimeout: it hung.
         """
         choice = choose(self._voices, request.voice, self._default)
-        follows = request.follows
+        follows, begin_by = request.follows, request.begin_by
         for piece in pieces(request.text, MAX_PIECE_CHARS):
             if not any(map(str.isalnum, piece)):
                 yield SpokenFrame(NO_AUDIO, piece)
                 continue
             wish = Wish(sayable(piece), choice.voice, choice.speaker, request.speed)
-            with closing(await self._begin(wish, follows=follows)) as stream:
+            with closing(await self._begin(wish, begin_by, follows=follows)) as stream:
                 n_said = 0
-                while (answer := await _next(stream)) is not None:
+                async with self._expiry.within(begin_by):
+                    answer = await _next(stream)
+                begin_by = None
+                while answer is not None:
                     (n_chars,) = N_CHARS.unpack_from(answer)
                     pcm = np.frombuffer(answer, dtype="<i2", offset=N_CHARS.size)
                     yield SpokenFrame(pcm, piece[n_said:n_chars])
                     n_said = n_chars
+                    answer = await _next(stream)
             follows = True
 
-    async def _begin(self, wish: Wish, *, follows: bool) -> Stream:
+    async def _begin(self, wish: Wish, begin_by: Deadline | None, *, follows: bool) -> Stream:
         """Give the phrase to a worker, which is free again when it has made it, whoever still listens.
 
         Raises:
             StageUnavailable: as `_take`.
+            StageExpired: likewise.
         """
-        worker = await self._take(follows=follows)
+        worker = await self._take(begin_by, follows=follows)
         try:
-            await worker.ready(RESTART_NS)
+            async with self._expiry.within(begin_by):
+                await worker.ready(RESTART_NS)
             stream = worker.open(wish.payload(), lambda: self._give_back(worker))
         except BaseException:
             self._give_back(worker)
@@ -147,19 +158,20 @@ class PiperTts:
         self._n_phrases += 1
         return stream
 
-    async def _take(self, *, follows: bool) -> Worker:
+    async def _take(self, begin_by: Deadline | None, *, follows: bool) -> Worker:
         """A worker for this phrase alone.
 
         Raises:
             StageUnavailable: there is none, and none will be free soon enough.
+            StageExpired: nobody wants the phrase any more.
         """
         if len(self._waiting) >= MAX_WAITING:
             raise StageUnavailable(f"{MAX_WAITING} phrases wait for Piper", stage="tts")
-        waiter = _Waiter(due(self._clock.now_ns(), follows=follows))
+        waiter = _Waiter(due(self._clock.now_ns(), follows=follows), begin_by)
         self._waiting.append(waiter)
         self._deal()
         try:
-            async with asyncio.timeout(MAX_WAIT_S):
+            async with self._expiry.within(begin_by), asyncio.timeout(MAX_WAIT_S):
                 worker = await waiter.worker
         except TimeoutError:
             self._forget(waiter)
@@ -191,6 +203,8 @@ class PiperTts:
             if n is None:
                 return
             waiter = self._waiting.pop(n)
+            if is_expired(waiter.deadline, self._clock.now_ns()):
+                continue  # its own timer is about to say so
             if not waiter.worker.done():  # else it was cancelled in this instant
                 worker = usable[0]
                 self._idle.remove(worker)

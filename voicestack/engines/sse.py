@@ -3,17 +3,24 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import httpx
 import orjson
 
-from voicestack.core.errors import StageError, StageOverloaded, StageRejected, StageUnavailable
+from voicestack.core.errors import (
+    StageError,
+    StageExpired,
+    StageOverloaded,
+    StageRejected,
+    StageUnavailable,
+)
 from voicestack.core.notes import Usage
 from voicestack.engines.api_client import api_client
 
+NO_HEADERS: Mapping[str, str] = {}
 RENDER_S = 2.0
 """A prompt is rendered in milliseconds, but the server may be busy with its model."""
 MAX_MESSAGE_CHARS = 300
@@ -47,10 +54,16 @@ class ChatClient:
         self.n_full = 0
         self._client = api_client(url, api_key=api_key, headers={"Accept": "text/event-stream"})
 
-    async def events(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """POST a chat completion and yield every event of the answer, until `[DONE]`.
+    async def events(
+        self, body: dict[str, Any], headers: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """POST a chat completion, or with a `prompt` a plain one, and yield every event until `[DONE]`.
 
         Closing the generator closes the connection, which is how a server learns that nobody listens.
+
+        Args:
+            body: The JSON.
+            headers: Of this request, besides.
 
         Raises:
             StageOverloaded: the server is full.
@@ -59,7 +72,9 @@ class ChatClient:
             PromptTooLong: the messages do not fit.
         """
         try:
-            response = await self._post(orjson.dumps(body))
+            response = await self._post(
+                "/completions" if "prompt" in body else "/chat/completions", orjson.dumps(body), headers
+            )
             try:
                 if response.status_code != httpx.codes.OK:
                     error = refusal(response.status_code, await response.aread())
@@ -83,10 +98,9 @@ class ChatClient:
             reason = str(error) or type(error).__name__
             raise StageUnavailable(f"lost {self.url}: {reason}", stage="llm") from error
 
-    async def _post(self, body: bytes) -> httpx.Response:
-        request = self._client.build_request(
-            "POST", "/chat/completions", content=body, headers={"Content-Type": "application/json"}
-        )
+    async def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        sent = {"Content-Type": "application/json", **headers}
+        request = self._client.build_request("POST", path, content=body, headers=sent)
         try:
             return await self._client.send(request, stream=True)
         except (httpx.RemoteProtocolError, httpx.ReadError):
@@ -177,6 +191,8 @@ def refusal(status: int, body: bytes) -> StageError:
     is_full = status == httpx.codes.SERVICE_UNAVAILABLE and any(phrase in said for phrase in FULL)
     if is_full or status == httpx.codes.TOO_MANY_REQUESTS:
         return StageOverloaded(message, stage="llm")
+    if status == httpx.codes.GATEWAY_TIMEOUT and StageExpired.code in said:
+        return StageExpired(message, stage="llm")
     if status == httpx.codes.REQUEST_TIMEOUT or status >= 500:
         return StageUnavailable(message, stage="llm")
     return StageRejected(message, stage="llm")

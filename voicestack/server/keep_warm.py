@@ -9,6 +9,7 @@ from voicestack.core.history import Message
 from voicestack.engines.heartbeat import Heartbeat, Pulse
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.ports import Llm, Measured
+from voicestack.server.assembly_fleet import Fleet
 from voicestack.server.readiness import Readiness
 from voicestack.server.supervised import Phased, Supervised
 from voicestack.server.warm_up import Warmth
@@ -49,13 +50,20 @@ def warmth_of(config: Config, heartbeat: Heartbeat | None) -> Warmth:
 
 def watch_engines(metrics: Metrics, engines: Engines, heartbeat: Heartbeat | None) -> None:
     """Export what the engines measure of themselves."""
-    for name, engine in (("asr", engines.asr), ("llm", engines.llm), ("tts", engines.tts)):
+    whole = {"asr": engines.asr, "llm": engines.llm, "tts": engines.tts, "forecast": engines.forecaster}
+    for name, engine in whole.items():
         if isinstance(engine, Measured):
             metrics.engines.watch_figures(name, engine.figures)
     if heartbeat is not None:
         metrics.engines.watch_figures("llm_heartbeat", heartbeat.figures)
     if isinstance(engines.llm, OpenAiLlm):
         engines.llm.measures.on_answer.append(metrics.llm.answered)
+
+
+def watch_fleet(metrics: Metrics, fleet: Fleet) -> None:
+    """Export what was done with the replicas."""
+    for name, pool in fleet.pools().items():
+        metrics.engines.watch_figures(name, pool.figures)
 
 
 def watch_starts(metrics: Metrics, readiness: Readiness, supervised: tuple[Supervised, ...]) -> None:

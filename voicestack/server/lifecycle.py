@@ -30,7 +30,7 @@ from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.ice import IceServers
-from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_starts
+from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_fleet, watch_starts
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
@@ -74,9 +74,10 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     metrics = Metrics(version=__version__, profile=config.profile, tenants=tenants)
     spans = spans_of(config, os.environ, metrics)
     metrics.watch_refusals(lambda: guard.refusals)
-    heartbeat = heartbeat_of(config, assembly.engines.llm, clock)
+    heartbeat = heartbeat_of(config, assembly.local.llm, clock)
     readiness = _readiness(config, assembly, heartbeat, clock)
-    watch_engines(metrics, assembly.engines, heartbeat)
+    watch_engines(metrics, assembly.local, heartbeat)
+    watch_fleet(metrics, assembly.fleet)
     watch_starts(metrics, readiness, assembly.supervised)
 
     def admits() -> Overloaded | None:
@@ -99,7 +100,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         calls = _calls(config, sessions, clock, metrics)
         stages = stage_routes(
             config,
-            assembly.engines,
+            assembly.local,
             clock=clock,
             metrics=metrics,
             admits=admits,

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
 from voicestack.core.turn_record import TurnRecord
+from voicestack.ports import TurnListener
 from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
 from voicestack.telemetry.engines import EngineReadings
@@ -102,6 +103,7 @@ class Metrics:
         self._requests = {endpoint: Buckets(REQUEST_EDGES_S) for endpoint in STAGE_REQUESTS}
         self._outcomes = Counter({(one, how): 0 for one in STAGE_REQUESTS for how in REQUEST_OUTCOMES})
         self._children: dict[str, ChildReadings] = {}
+        self.listeners: list[TurnListener] = []
         self.llm = LlmReadings()
         self.engines = EngineReadings()
         self.turns = TurnReadings(tenants)
@@ -132,9 +134,13 @@ class Metrics:
         self.turns.recorded(record)
         for tell in self.on_turn:
             tell(record)
+        for listener in self.listeners:
+            listener.turn_recorded(record)
 
-    def answer_heard(self, marks: TurnMarks) -> None:
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
         """See `ports.Observer`."""
+        for listener in self.listeners:
+            listener.answer_heard(turn_id, marks)
         if marks.heard_after_ms is not None:
             self._heard.add(marks.heard_after_ms / 1e3)
 

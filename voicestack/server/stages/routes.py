@@ -51,8 +51,8 @@ def stage_routes(
     models = ModelsApi(models_of(config, unix_s()))
     listening = Turnstile(n_listeners, name="transcriptions", admits=admits)
     speaking = Turnstile(limits.max_speeches, name="speech", admits=admits)
-    hear = StageEndpoint("transcriptions", transcription.answer, listening, clock, metrics)
-    say = StageEndpoint("speech", speech.answer, speaking, clock, metrics)
+    hear = StageEndpoint("transcriptions", "asr", transcription.answer, listening, clock, metrics)
+    say = StageEndpoint("speech", "tts", speech.answer, speaking, clock, metrics)
     return [
         Route("/v1/models", models.all),
         Route("/v1/models/{model:path}", models.one),
