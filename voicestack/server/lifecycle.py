@@ -28,9 +28,12 @@ from voicestack.server.assembly import Assembly, assemble, tuning_of
 from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
+from voicestack.server.dashboard.made import dashboard_of
+from voicestack.server.dashboard.standing import own_capacity, own_replicas
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.ice import IceServers
 from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_starts
+from voicestack.server.ledger import ledger_of
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
@@ -106,7 +109,15 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             in_calls=lambda: len(sessions) > 0,
         )
         documents = [openapi_route(), asyncapi_route()]
-        parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, stages, documents)
+        ledger = await last.enter_async_context(ledger_of(config, keys.file.path, metrics))
+        dashboard = dashboard_of(
+            config,
+            ledger,
+            sessions,
+            replicas=lambda: own_replicas(config, assembly.engines, readiness),
+            capacity=lambda: own_capacity(config, len(sessions), admits(), guard.refusals),
+        )
+        parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, dashboard, stages, documents)
         app = make_app(parts)
         server = WebServer(config, app, RealtimeDoor(sessions), clock, tls)
         stop = _stop_on_signals(server)
@@ -119,6 +130,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         if heartbeat is not None:
             scope.start(heartbeat.run(), name="heartbeat")
         scope.start(_look_after(keys, tls, sessions), name="keys")
+        scope.start(dashboard.feed.run(lambda: server.should_exit), name="dashboard")
         if spans is not None:
             scope.start(spans.run(), name="spans")
         await server.serve()

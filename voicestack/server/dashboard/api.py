@@ -3,21 +3,24 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from voicestack.access.guard import Visitor
 from voicestack.access.principal import Denied
 from voicestack.core.errors import VoiceStackError
-from voicestack.core.turn_record import Origin
+from voicestack.core.ids import SessionId
+from voicestack.core.turn_record import Origin, TurnRecord
 from voicestack.server.dashboard.live import Feed
 from voicestack.server.dashboard.live_route import LiveEndpoint
 from voicestack.server.dashboard.wishes import Query, filter_of, page_of
 from voicestack.server.stages.errors import told
+from voicestack.session.recorder import Recorder
 from voicestack.telemetry.pages import Page
 from voicestack.telemetry.reading import LedgerReader, Unreadable
 from voicestack.telemetry.turn_filter import Reader
@@ -47,6 +50,7 @@ class Shown:
         origin: Where the server belongs.
         keeps_transcripts: Whether the ledger holds words.
         ring_turns: How many turns are kept in memory.
+        record_dir: Where recordings are; empty for none.
         unix_ms: The time.
     """
 
@@ -58,6 +62,11 @@ class Shown:
     keeps_transcripts: bool
     ring_turns: int
     unix_ms: Callable[[], int]
+    record_dir: str = ""
+
+    def recording_of(self, record: TurnRecord) -> Path:
+        """Where the recording of a turn's call would be. It is made on the server that held it."""
+        return Recorder(self.record_dir, SessionId(record.session)).path if self.record_dir else _NOWHERE
 
 
 def api_routes(shown: Shown) -> list[Route]:
@@ -93,7 +102,21 @@ def api_routes(shown: Shown) -> list[Route]:
 
     async def turn(reader: Reader, request: Request) -> Json | Denied:
         record = await asyncio.to_thread(shown.reader.find, reader, request.path_params["id"])
-        return NO_TURN if record is None else turn_row(record)
+        if record is None:
+            return NO_TURN
+        is_kept = await asyncio.to_thread(shown.recording_of(record).is_file)
+        return turn_row(record, f"{API}/turns/{record.id}/recording" if is_kept else None)
+
+    async def recording(request: Request) -> Response:
+        try:
+            reader = reader_of(request.state.visitor)
+            record = await asyncio.to_thread(shown.reader.find, reader, request.path_params["id"])
+        except Unreadable:
+            return _refusal(UNREADABLE)
+        if record is None or not (path := shown.recording_of(record)).is_file():
+            return _refusal(NO_TURN)
+        headers = {"Cache-Control": "no-store"}
+        return FileResponse(path, 200, headers, "application/x-ndjson", filename=path.name)
 
     async def compare(reader: Reader, request: Request) -> Json:
         query, now_ms = _query(request), shown.unix_ms()
@@ -112,14 +135,19 @@ def api_routes(shown: Shown) -> list[Route]:
         "/overview": overview,
         "/heat": heat,
         "/turns": turns,
-        "/turns/{id}": turn,
         "/compare": compare,
         "/replicas": replicas,
         "/capacity": capacity,
     }
-    routes = [Route(API + path, _answered(question)) for path, question in questions.items()]
-    return [*routes, Route(f"{API}/live", LiveEndpoint(shown.feed, shown.unix_ms), methods=["GET"])]
+    return [
+        *(Route(API + path, _answered(question)) for path, question in questions.items()),
+        Route(f"{API}/turns/{{id}}/recording", recording),
+        Route(f"{API}/turns/{{id}}", _answered(turn)),
+        Route(f"{API}/live", LiveEndpoint(shown.feed, shown.unix_ms), methods=["GET"]),
+    ]
 
+
+_NOWHERE = Path("/dev/null/none")
 
 Question = Callable[[Reader, Request], Awaitable[Json | Denied]]
 
@@ -135,7 +163,7 @@ def _answered(question: Question) -> Callable[[Request], Awaitable[Response]]:
             failed = told(error)
             return _json(failed.answer.model_dump(), failed.status)
         if isinstance(found, Denied):
-            return Response(found.body, found.status, found.headers, "application/json")
+            return _refusal(found)
         return _json(found)
 
     return answer
@@ -154,6 +182,10 @@ def rows_of(page: Page) -> Json:
 
 def _query(request: Request) -> Query:
     return request.query_params
+
+
+def _refusal(denied: Denied) -> Response:
+    return Response(denied.body, denied.status, denied.headers, "application/json")
 
 
 def _json(body: Json, status: int = 200) -> Response:
