@@ -14,7 +14,7 @@ from voicestack.config.derived import budget_of
 from voicestack.config.ledger import LedgerSection
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
-from voicestack.ports import TurnListener
+from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.metrics import Metrics
 from voicestack.telemetry.reading import LedgerReader, Unreadable
 from voicestack.telemetry.ring import Ring

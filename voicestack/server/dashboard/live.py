@@ -92,7 +92,7 @@ class Watcher:
 
 
 class Feed:
-    """Tells all watchers. Satisfies `ports.TurnListener`.
+    """Tells all watchers. A `TurnListener`.
 
     Args:
         sources: What is told.
@@ -127,7 +127,7 @@ class Feed:
         watcher.events.close()
 
     def turn_recorded(self, record: TurnRecord) -> None:
-        """See `ports.TurnListener`."""
+        """See `TurnListener`."""
         if not self._watchers:
             return
         origin = record.origin
@@ -136,7 +136,7 @@ class Feed:
             self._tell(of_whom, event_of("turn", turn_row(record)))
 
     def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `ports.TurnListener`. It is told with the turn: only of short answers does it come later."""
+        """See `TurnListener`. It is told with the turn: only of short answers does it come later."""
 
     async def run(self, is_stopping: Callable[[], bool]) -> None:
         """Tell what is told from time to time, until the server stops; then let everybody go."""

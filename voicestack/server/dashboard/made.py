@@ -9,7 +9,7 @@ from voicestack import __version__
 from voicestack.aio.clock import unix_ms
 from voicestack.config.schema import Config
 from voicestack.core.turn_record import Origin
-from voicestack.server.dashboard.api import Shown, api_routes
+from voicestack.server.dashboard.api import DashboardApi, Shown
 from voicestack.server.dashboard.live import Feed, Sources
 from voicestack.server.dashboard.pages import BUILT_DASHBOARD, page_routes
 from voicestack.server.dashboard.standing import Capacity, Replicas, in_progress
@@ -59,4 +59,4 @@ def dashboard_of(
         unix_ms=unix_ms,
         record_dir=config.telemetry.record_dir,
     )
-    return Dashboard(page_routes(read_site(BUILT_DASHBOARD)), api_routes(shown), feed)
+    return Dashboard(page_routes(read_site(BUILT_DASHBOARD)), DashboardApi(shown).routes(), feed)

@@ -12,10 +12,9 @@ from voicestack.server.dashboard.shapes import (
     Me,
     Overview,
     Replicas,
-    Shape,
     TurnPage,
-    TurnRow,
 )
+from voicestack.server.dashboard.turn_shapes import Shape, TurnRow
 
 _TIMES = {
     "from": "Turns that began then or later: Unix time in milliseconds. Default: an hour before `to`.",
