@@ -55,7 +55,8 @@ def test_three_failures_in_a_row_open_it(results: list[Result]) -> None:
 
 def test_half_of_them_failing_opens_it_and_a_third_does_not() -> None:
     assert after("good", "failed", "good", "failed").state(0) is BreakerState.OPEN
-    assert after(*["good", "failed", "good"] * 3).state(0) is BreakerState.CLOSED
+    mixed: list[Result] = ["good", "failed", "good"]
+    assert after(*mixed * 3).state(0) is BreakerState.CLOSED
 
 
 def test_slow_answers_open_it_later_than_failures() -> None:

@@ -21,11 +21,11 @@ from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
 from voicestack.core.turn_record import TurnRecord
-from voicestack.core.watching import TurnListener
 from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
 from voicestack.telemetry.engines import EngineReadings
 from voicestack.telemetry.exposition import write_metrics
+from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.llm import LlmReadings
 from voicestack.telemetry.turns import TurnReadings
 

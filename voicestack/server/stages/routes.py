@@ -48,7 +48,7 @@ def completion_routes(
         limits.max_chat_bytes,
     )
     writing = Turnstile(limits.max_completions, name="completions", admits=admits)
-    write = StageEndpoint("completions", api.answer, writing, clock, metrics)
+    write = StageEndpoint("completions", "llm", api.answer, writing, clock, metrics)
     return [Route("/v1/chat/completions", write, methods=["POST"])]
 
 
