@@ -124,6 +124,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         if spans is not None:
             scope.start(spans.run(), name="spans")
         await server.serve()
+    gc.unfreeze()  # else the sketches outlive their library, which complains at length
     log.info("stopped")
 
 
