@@ -60,6 +60,11 @@ export function times(value: Maybe): string {
   return known(value) ? `${trimmed(value, value < 10 ? 2 : 1)}×` : NONE;
 }
 
+/** 1.00×: a ratio whose second decimal counts. */
+export function factor(value: Maybe): string {
+  return known(value) ? `${value.toFixed(2)}×` : NONE;
+}
+
 /** Any figure that comes without a unit of its own. */
 export function plain(value: Maybe): string {
   if (!known(value)) return NONE;

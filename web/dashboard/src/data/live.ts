@@ -13,6 +13,12 @@ export interface Live {
 
 export const NOTHING_YET: Live = { turns: [], now: null, capacity: null, replicas: null, nSeen: 0 };
 
+/** Turns of the feed, and those that had ended before it began. */
+export function withEarlier(turns: TurnRow[], earlier: TurnRow[]): TurnRow[] {
+  const known = new Set(turns.map((turn) => turn.id));
+  return [...turns, ...earlier.filter((turn) => !known.has(turn.id))];
+}
+
 /** Newest turn first; a turn that comes again (told after a reconnect) replaces the earlier one. Unknown events change nothing. */
 export function heard(live: Live, type: string, data: string): Live {
   let said: unknown;

@@ -1,5 +1,5 @@
 // The overview in sentences: what an operator would say who has looked at all the figures.
-import { count, lasting, many, ms, percent, times } from "./format";
+import { count, factor, lasting, many, ms, percent } from "./format";
 import type { Capacity, Comparison, Overview, Slo } from "./wire";
 import { stageWord } from "./words";
 
@@ -24,17 +24,18 @@ export function headline(overview: Overview): Said {
 export function blame(overview: Overview): string {
   const worst = [...overview.stages].sort((a, b) => b.blamed - a.blamed)[0];
   const all = overview.stages.reduce((sum, one) => sum + one.blamed, 0);
-  if (!worst || !all) return "No stage stands out.";
+  if (!worst || !all) return "No turn was late.";
   const { name } = stageWord(worst.stage);
-  return `“${name}” is what callers waited for longest in ${percent(worst.blamed / all)} of the turns.`;
+  return `“${name}” is what callers waited for longest in ${percent(worst.blamed / all)} of the late turns.`;
 }
 
 /** A burn rate in words. 1 is as fast as the objective allows. */
 export function burnSaid(burn: number | null): Said {
   if (burn === null) return { tone: "plain", text: "no turns to judge" };
   if (burn <= 0) return { tone: "good", text: "no turn too late" };
-  if (burn <= 1) return { tone: "good", text: "slower than allowed: the allowance lasts" };
-  return { tone: burn >= 6 ? "bad" : "warn", text: `${times(burn)} as fast as allowed` };
+  if (burn <= 1) return { tone: "good", text: "the allowance lasts" };
+  if (burn < 6) return { tone: "warn", text: "too fast: it will not last" };
+  return { tone: "bad", text: burn < 14 ? "much too fast" : "far too fast: act now" };
 }
 
 /** What the objective is. */
@@ -62,7 +63,7 @@ export function compared(found: Comparison): Said {
   if (!found.a.n || !found.b.n) return { tone: "plain", text: "One of the two sides has no turns." };
   const ratio = found.ratio.p95;
   const how = ratio
-    ? ` The slow turns of B took ${times(ratio.value)} as long as those of A (with 95 % certainty between ${times(ratio.low)} and ${times(ratio.high)}).`
+    ? ` The slow turns of B took ${factor(ratio.value)} as long as those of A (with 95 % certainty between ${factor(ratio.low)} and ${factor(ratio.high)}).`
     : "";
   if (found.verdict === "better") return { tone: "good", text: `B is faster than A.${how}` };
   if (found.verdict === "worse") return { tone: "bad", text: `B is slower than A.${how}` };

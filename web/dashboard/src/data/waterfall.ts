@@ -62,11 +62,34 @@ export interface Stack {
   hidden: { stage: string; ms: number }[];
 }
 
-/** What was waited for in a turn, stage by stage; what no stage accounts for is `waiting`. */
+/**
+ * The critical path: each moment up to the answer belongs to one stage, so that the parts add up to the wait.
+ *
+ * Walks back from the answer. Where stages overlap, the moment belongs to the one that began last: the earlier one was not what it
+ * took. Moments without a stage at work are `waiting`.
+ */
+export function pathOf(turn: TurnRow): { stage: string; ms: number }[] {
+  const open = turn.spans
+    .map((span) => ({ stage: span.stage, from: Math.max(0, span.start_ms + span.hidden_ms), to: span.end_ms }))
+    .filter((one) => one.to > one.from);
+  const path: { stage: string; ms: number }[] = [];
+  let at = turn.response_ms ?? 0;
+  while (at > 0.01) {
+    const working = open.filter((one) => one.from < at && one.to >= at - 0.01);
+    const last = working.sort((a, b) => b.from - a.from)[0];
+    const from = last?.from ?? Math.max(0, ...open.filter((one) => one.to < at).map((one) => one.to));
+    path.unshift({ stage: last?.stage ?? "waiting", ms: at - from });
+    at = from;
+  }
+  return path;
+}
+
+/** What was waited for in a turn, stage by stage in order, and what was hidden. */
 export function stackOf(turn: TurnRow): Stack {
-  const exposed = turn.spans.map((span) => ({ stage: span.stage, ms: exposedMs(span) })).filter((one) => one.ms > 0);
-  const rest = (turn.response_ms ?? 0) - exposed.reduce((sum, one) => sum + one.ms, 0);
-  if (rest > 0.5) exposed.push({ stage: "waiting", ms: rest });
+  const path = pathOf(turn);
+  const exposed = [...STAGES, "waiting"]
+    .map((stage) => ({ stage, ms: sumMs(path.filter((one) => one.stage === stage)) }))
+    .filter((one) => one.ms > 0);
   const hidden = turn.spans.map((span) => ({ stage: span.stage, ms: span.hidden_ms })).filter((one) => one.ms > 0);
   return { name: turn.id, totalMs: turn.response_ms, exposed, hidden };
 }

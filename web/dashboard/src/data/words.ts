@@ -6,7 +6,7 @@ export interface Word {
 }
 
 const STAGE: { [stage: string]: Word } = {
-  endpoint: { name: "Was that all?", what: "Deciding that the caller had finished speaking." },
+  endpoint: { name: "Noticing the end", what: "Deciding that the caller had finished speaking." },
   asr: { name: "Understanding", what: "Turning the end of the speech into words." },
   dispatch: { name: "Handing over", what: "Getting the words to the language model." },
   llm: { name: "Thinking", what: "The language model, up to its first word." },
@@ -81,6 +81,13 @@ const BREAKER: { [state: string]: Word } = {
   half_open: { name: "Trying again", what: "One request at a time, to see whether it has recovered." },
   open: { name: "Open", what: "Gets no requests: too many had failed." },
 };
+
+/** What an alarm asks for. Its name begins with that. */
+export function alarmName(name: string): string {
+  const [kind, ...rest] = name.split("_");
+  const asks = { page: "Act now", ticket: "Look into it" }[kind ?? ""];
+  return asks ? `${asks} (over ${rest.join(" ")})` : name.replaceAll("_", " ");
+}
 
 export const FILTER_NAMES: { [filter: string]: string } = {
   tenant: "Tenant",

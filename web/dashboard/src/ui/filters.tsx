@@ -1,6 +1,6 @@
 // The period that is shown, how often it is asked for anew, and which turns count. All of it is in the address.
 import { useState } from "preact/hooks";
-import { lasting, localInput, minute } from "../data/format";
+import { lasting, localInput } from "../data/format";
 import { EVERY_S, FILTERS, filtered, LASTS, periodOf, type Filter, type Last, type Place } from "../data/place";
 import { OUTCOMES, RUNGS, STAGES, VERDICTS, type Facets } from "../data/wire";
 import { FILTER_NAMES, valueName } from "../data/words";
@@ -12,7 +12,9 @@ const PLAIN_VIEWS = ["replicas", "capacity"];
 export function Filters() {
   const { place, go, refresh } = useDesk();
   if (place.turn !== null || PLAIN_VIEWS.includes(place.view)) return null;
-  if (place.view === "live") return <FilterRow only={["tenant", "route", "region"]} />;
+  if (place.view === "live") {
+    return <div class="filter-row" role="search" aria-label="Which turns are shown"><FilterParts offered={["tenant", "route", "region"]} /></div>;
+  }
   return (
     <div class="filters" role="search" aria-label="Which turns are shown">
       <div class="filter-row">
@@ -22,8 +24,8 @@ export function Filters() {
           options={EVERY_S.map((s) => [String(s), s ? `every ${lasting(s * 1000)}` : "by hand"] as const)}
         />
         <button type="button" class="quiet" onClick={refresh}>Update now</button>
+        <FilterParts offered={FILTERS} />
       </div>
-      <FilterRow />
     </div>
   );
 }
@@ -74,15 +76,15 @@ function OwnPeriod(props: { onDone(): void }) {
   );
 }
 
-function FilterRow(props: { only?: readonly Filter[] }) {
+function FilterParts({ offered }: { offered: readonly Filter[] }) {
   const { place, go, facets } = useDesk();
-  const offered = props.only ?? FILTERS;
   const set = offered.filter((name) => place.filters[name]);
   const free = offered.filter((name) => !place.filters[name] && valuesOf(name, facets).length > 0);
   const without = (name: Filter): Place => filtered(place, name, null);
   return (
-    <div class="filter-row" role={props.only ? "search" : undefined} aria-label={props.only ? "Which turns are shown" : undefined}>
-      <ul class="chips" aria-label="Filters in force">
+    <>
+      <AddFilter free={free} />
+      {set.length > 0 && <ul class="chips" aria-label="Filters in force">
         {set.map((name) => (
           <li key={name}>
             <button type="button" class="filter-chip" aria-label={`Remove the filter ${FILTER_NAMES[name]}: ${valueName(name, place.filters[name]!)}`} onClick={() => go(without(name))}>
@@ -95,10 +97,8 @@ function FilterRow(props: { only?: readonly Filter[] }) {
             <button type="button" class="quiet small" onClick={() => go(set.reduce((at, name) => filtered(at, name, null), place))}>Remove all</button>
           </li>
         )}
-      </ul>
-      <AddFilter free={free} />
-      {!("last" in place.range) && !props.only && <span class="note">{minute(place.range.from)} to {minute(place.range.to)}</span>}
-    </div>
+      </ul>}
+    </>
   );
 }
 
@@ -113,7 +113,7 @@ function AddFilter(props: { free: readonly Filter[] }) {
     if (name) go(filtered(place, name, value));
   };
   return (
-    <div class="choice">
+    <div class="choice adds">
       <label class="unseen" for="add-filter">Add a filter</label>
       <select id="add-filter" value="" onChange={onChange}>
         <option value="">+ Filter</option>

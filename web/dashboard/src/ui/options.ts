@@ -100,7 +100,7 @@ function budgetLine(budget: number, colours: Colours) {
     symbol: "none",
     data: [{ yAxis: budget }],
     lineStyle: { color: colours.text, type: "dashed" as const, width: 1.5 },
-    label: { formatter: `budget ${ms(budget)}`, position: "insideEndTop" as const, color: colours.text, fontSize: 11, fontFamily: FONT },
+    label: { show: false }, // the legend says it: here it would hide the lines
   };
 }
 
@@ -123,18 +123,21 @@ function stepText(found: unknown, series: Step[]): string {
 
 /** How many turns took how long, over time. */
 export function heatOption(heat: Heat, colours: Colours, width: number): Option {
-  const cells = heat.counts.flatMap((row, x) => row.map((n, y) => [x, y, n] as const)).filter(([, , n]) => n > 0);
+  const { first, last } = usedRows(heat);
+  const cells = heat.counts
+    .flatMap((row, x) => row.map((n, y) => [x, y - first, n] as const))
+    .filter(([, y, n]) => n > 0 && y >= 0 && y <= last - first);
   const most = Math.max(1, ...cells.map(([, , n]) => n));
   return {
     grid: { left: 72, right: 12, top: 10, bottom: 26 },
-    tooltip: { ...tooltip(colours), formatter: (found: unknown) => heatText(found, heat) },
+    tooltip: { ...tooltip(colours), formatter: (found: unknown) => heatText(found, heat, first) },
     xAxis: times(heat.at, colours, width),
     yAxis: {
       type: "category",
-      data: heat.edges_ms.map((_, i) => edgeName(heat.edges_ms, i)),
+      data: heat.edges_ms.slice(first, last + 1).map((_, i) => edgeName(heat.edges_ms, first + i)),
       axisTick: { show: false },
       axisLine: { lineStyle: { color: colours.line } },
-      axisLabel: { ...axisText(colours), interval: heat.edges_ms.length > 16 ? 1 : 0 },
+      axisLabel: { ...axisText(colours), interval: last - first > 18 ? 1 : 0 },
     },
     visualMap: {
       ...{ show: false, min: 0, max: most, type: "continuous" },
@@ -149,9 +152,15 @@ export function edgeName(edges: (number | null)[], i: number): string {
   return edge === null || edge === undefined ? `> ${ms(edges[i - 1])}` : `≤ ${ms(edge)}`;
 }
 
-function heatText(found: unknown, heat: Heat): string {
+/** From the lowest row with turns to the highest, with one empty one around them. */
+function usedRows(heat: Heat): { first: number; last: number } {
+  const used = heat.edges_ms.map((_, y) => heat.counts.some((row) => (row[y] ?? 0) > 0));
+  return { first: Math.max(0, used.indexOf(true) - 1), last: Math.min(used.length - 1, used.lastIndexOf(true) + 1) };
+}
+
+function heatText(found: unknown, heat: Heat, first: number): string {
   const [x, y, n] = ((found as { value?: number[] }).value ?? []) as [number, number, number];
-  return `${second(heat.at[x] ?? 0)}\n${count(n)} ${n === 1 ? "turn" : "turns"} ${edgeName(heat.edges_ms, y)}`;
+  return `${second(heat.at[x] ?? 0)}\n${count(n)} ${n === 1 ? "turn" : "turns"} ${edgeName(heat.edges_ms, first + y)}`;
 }
 
 /** Turns that were interrupted, and those where the agent seems to have spoken too early. */

@@ -1,6 +1,6 @@
 // The waterfall of one turn: a lane for each stage, the budget and the answer as lines through all of them.
 import { ms } from "../data/format";
-import { waterfallOf } from "../data/waterfall";
+import { waterfallOf, type Bar } from "../data/waterfall";
 import type { TurnRow } from "../data/wire";
 import { stageWord } from "../data/words";
 import { AsTable } from "./parts";
@@ -27,7 +27,7 @@ export function WaterfallOf({ turn }: { turn: TurnRow }) {
                 <span class="piece hatched" data-stage={bar.stage} style={{ left: part(bar.start), width: part(bar.hidden) }} title={`${ms(bar.hiddenMs)} hidden`} />
               )}
               <span class="piece" data-stage={bar.stage} style={{ left: part(bar.start + bar.hidden), width: part(bar.exposed) }} title={`${ms(bar.exposedMs)} waited for`} />
-              <span class={`fall-value ${bar.start + bar.hidden + bar.exposed > 0.72 ? "before" : ""}`} style={{ left: part(bar.start + bar.hidden + bar.exposed > 0.72 ? bar.start : bar.start + bar.hidden + bar.exposed) }}>
+              <span class={`fall-value ${labelOf(bar).side}`} style={{ left: part(labelOf(bar).at) }}>
                 {ms(bar.hiddenMs + bar.exposedMs)}
                 {bar.hiddenMs > 0 && <span class="muted"> ({ms(bar.hiddenMs)} hidden)</span>}
               </span>
@@ -54,6 +54,13 @@ export function WaterfallOf({ turn }: { turn: TurnRow }) {
       />
     </>
   );
+}
+
+/** Beside its bar where there is room, else within it. */
+function labelOf(bar: Bar): { side: string; at: number } {
+  const end = bar.start + bar.hidden + bar.exposed;
+  if (end <= 0.7) return { side: "", at: end };
+  return bar.start >= 0.25 ? { side: "before", at: bar.start } : { side: "within", at: end };
 }
 
 function spoken(turn: TurnRow): string {

@@ -1,5 +1,5 @@
 // Two periods, or two releases, side by side, with how sure the difference is.
-import { count, localInput, minute, ms, percent, times } from "../data/format";
+import { count, factor, localInput, minute, ms, percent } from "../data/format";
 import type { Side } from "../data/place";
 import { compareQuery, comparing, kindOf, type Kind } from "../data/sides";
 import { compared } from "../data/verdicts";
@@ -109,7 +109,8 @@ function Change({ a, b }: { a: number | null; b: number | null }) {
   const ratio = a && b ? b / a : null;
   return (
     <>
-      {ms(b)} {ratio !== null && Math.abs(ratio - 1) >= 0.05 && <span class={ratio > 1 ? "over" : "under"}>{times(ratio)} {ratio > 1 ? "▲" : "▼"}</span>}
+      {ms(b)}
+      {ratio !== null && Math.abs(ratio - 1) >= 0.05 && <span class={`block small ${ratio > 1 ? "over" : "under"}`}>{factor(ratio)} {ratio > 1 ? "▲" : "▼"}</span>}
     </>
   );
 }
@@ -128,7 +129,7 @@ function Ratio({ title, ratio }: { title: string; ratio: Interval | null }) {
         <span class="range" style={{ left: at(ratio.low), width: `calc(${at(ratio.high)} - ${at(ratio.low)})` }} />
         <span class="point" style={{ left: at(ratio.value) }} />
       </span>
-      <span class="value">{times(ratio.value)} <span class="muted">({times(ratio.low)} to {times(ratio.high)})</span></span>
+      <span class="value">{factor(ratio.value)} <span class="muted">({factor(ratio.low)} to {factor(ratio.high)})</span></span>
     </div>
   );
 }

@@ -17,10 +17,10 @@ export function HeatView() {
   };
   return (
     <>
-      <Title name="Heat map" explain="Each column is a moment, each row a wait; the darker, the more turns waited so long then.">Heat map</Title>
+      <Title name="Heat map" explain="Each column is a moment, each row a wait; the stronger the colour, the more turns waited so long then.">Heat map</Title>
       <Wait asked={asked} empty={(heat) => (heat.counts.some((row) => row.some(Boolean)) ? null : "No turns in this period. Choose a longer one, or remove a filter.")}>
         {(heat) => (
-          <Panel title="How long callers waited, over time" old={asked.old} explain="One dark band near the bottom is good. A second band above it is a group of callers who wait longer; a column that reaches up is a slow moment. Drag over it to look closer.">
+          <Panel title="How long callers waited, over time" old={asked.old} explain="One strong band near the bottom is good. A second band above it is a group of callers who wait longer; a column that reaches up is a slow moment. Drag over it to look closer.">
             <p class="heat-key" aria-hidden="true">fewer turns <span class="heat-ramp" /> more turns</p>
             <Chart
               {...{ label: `Heat map of waits over time. ${described(heat)}`, height: 460, of: heat }}

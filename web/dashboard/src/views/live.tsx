@@ -1,14 +1,16 @@
 // What happens now: the conversations that are held, and each turn as soon as it is over.
 import { useRef, useState } from "preact/hooks";
 import { lasting, many, ms } from "../data/format";
-import type { LiveSession, TurnRow } from "../data/wire";
+import { withEarlier } from "../data/live";
+import type { LiveSession, TurnPage, TurnRow } from "../data/wire";
 import { rungWord } from "../data/words";
-import { useDesk, useNow } from "../ui/desk";
+import { useAsk, useDesk, useNow } from "../ui/desk";
 import { Chip, Panel, Table, Title } from "../ui/parts";
 import { Legend } from "../ui/stack";
 import { COLUMNS, scaleOf, TurnCells } from "../ui/turn_row";
 
 const SHOWN = 40;
+const LIVE_FILTERS = ["tenant", "route", "region"] as const;
 const USER: { [state: string]: string } = { quiet: "quiet", speaking: "speaking", paused: "has paused" };
 const REPLY: { [state: string]: readonly [name: string, what: string] } = {
   draft: ["drafting", "Working on an answer, in case the caller has finished."],
@@ -73,18 +75,21 @@ function Sessions({ sessions, at }: { sessions: LiveSession[] | null; at: number
 
 function LiveTurns({ turns }: { turns: TurnRow[] }) {
   const { live, place, go } = useDesk();
-  const longestMs = scaleOf(turns);
+  const query = () => Object.fromEntries([...LIVE_FILTERS.map((name) => [name, place.filters[name] ?? ""] as const), ["limit", "20"] as const].filter(([, value]) => value));
+  const before = useAsk<TurnPage>(turns.length < 20 ? "turns" : null, query, JSON.stringify(query()));
+  const shown = withEarlier(turns, before.data?.turns ?? []);
+  const longestMs = scaleOf(shown);
   return (
-    <Panel title="Turns, as they end" class="wide" explain={`${many(live.nSeen, "turn")} since you opened this page. The line in a bar is the budget.`}>
+    <Panel title="Turns, as they end" class="wide" explain={`${many(live.nSeen, "turn")} since you opened this page, and the last ones before. The line in a bar is the budget.`}>
       <Legend hidden={false} waiting />
-      {turns.length === 0 && <p class="note empty">None yet. One appears here as soon as an answer is over.</p>}
-      {turns.length > 0 && (
+      {shown.length === 0 && <p class="note empty">None yet. One appears here as soon as an answer is over.</p>}
+      {shown.length > 0 && (
         <div class="turn-list flow" role="grid" aria-label="Turns, newest first">
           <div role="row" class="turn-head">
             <span />
             {COLUMNS.map((name) => <span key={name} role="columnheader">{name}</span>)}
           </div>
-          {turns.slice(0, SHOWN).map((turn) => (
+          {shown.slice(0, SHOWN).map((turn) => (
             <div
               {...{ key: turn.id, role: "row", class: "turn", tabIndex: 0, "data-id": turn.id }}
               onClick={() => go({ ...place, view: "turns", turn: turn.id })}

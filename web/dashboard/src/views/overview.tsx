@@ -28,9 +28,9 @@ export function OverviewView() {
           <div class="grid" data-old={asked.old || undefined}>
             <Waited found={found} />
             <Verdicts found={found} />
+            <SloPanel slo={found.slo} />
             <WaitChart found={found} />
             <StagePanel found={found} />
-            <SloPanel slo={found.slo} />
             <Rungs found={found} />
             <Groups found={found} />
           </div>
@@ -110,6 +110,7 @@ function WaitChart({ found }: { found: Overview }) {
         <li><span class="swatch line" data-line="p50" aria-hidden="true" /> half (p50)</li>
         <li><span class="swatch line" data-line="p95" aria-hidden="true" /> 19 of 20 (p95)</li>
         <li><span class="swatch line" data-line="p99" aria-hidden="true" /> 99 of 100 (p99)</li>
+        {found.budget_ms !== null && <li><span class="swatch line dashed" aria-hidden="true" /> budget {ms(found.budget_ms)}</li>}
         <li><span class="swatch" data-tone="good" aria-hidden="true" /> in time</li>
         <li><span class="swatch" data-tone="warn" aria-hidden="true" /> late, said so</li>
         <li><span class="swatch" data-tone="bad" aria-hidden="true" /> missed</li>
@@ -148,20 +149,20 @@ function StagePanel({ found }: { found: Overview }) {
       <Table
         caption="Stages"
         numeric={[1, 2, 3, 4, 5, 6]}
-        head={["Stage", "Share of budget", "Waited for, p50", "Waited for, p95", "Hidden, p50", "Took, p95", "To blame in"]}
+        head={["Stage", "Waited for, p50", "Waited for, p95", "May take", "Hidden, p50", "Took, p95", "Late turns"]}
         rows={found.stages.map((one) => ({
           key: one.stage,
           cells: [
             <>
-              <span class="swatch" data-stage={one.stage} aria-hidden="true" /> <Go to={turnsWith(place, "stage", one.stage)}>{stageWord(one.stage).name}</Go>
+              <span class="swatch" data-stage={one.stage} aria-hidden="true" /> <Go to={turnsWith(place, "stage", one.stage)}>{stageWord(one.stage).name}</Go> <code class="muted">{one.stage}</code>
               <span class="explain block">{stageWord(one.stage).what}</span>
             </>,
-            ms(one.budget_ms),
             ms(one.exposed_p50),
             <Over value={one.exposed_p95} limit={one.budget_ms} />,
+            ms(one.budget_ms),
             ms(one.hidden_p50),
             ms(one.p95),
-            many(one.blamed, "turn"),
+            count(one.blamed),
           ],
         }))}
       />
@@ -180,9 +181,9 @@ function Rungs({ found }: { found: Overview }) {
   const taken = Object.entries(found.rungs).filter(([, n]) => n > 0).sort(([, a], [, b]) => b - a);
   const most = Math.max(1, ...taken.map(([, n]) => n));
   return (
-    <Panel title="What was done to be in time" explain="Steps that the server took, before the budget was used up, so that the answer would not be late. A turn can take several.">
+    <Panel title="What was done to be in time" class="wide" explain="Steps that the server took, before the budget was used up, so that the answer would not be late. A turn can take several.">
       {taken.length === 0 && <p class="note empty">No step was needed.</p>}
-      <ul class="rows">
+      <ul class="rows two">
         {taken.map(([rung, n]) => (
           <li key={rung} data-figure={`rung-${rung}`}>
             <Go to={turnsWith(place, "rung", rung)}>

@@ -2,6 +2,7 @@
 import { count, percent, times } from "../data/format";
 import { burnSaid, objectiveSaid, windowName } from "../data/verdicts";
 import type { Slo } from "../data/wire";
+import { alarmName } from "../data/words";
 import { Chip, Panel, Table } from "../ui/parts";
 
 export function SloPanel({ slo }: { slo: Slo }) {
@@ -33,8 +34,8 @@ export function SloPanel({ slo }: { slo: Slo }) {
       <ul class="alerts" aria-label="Alarms">
         {slo.alerts.map((one) => (
           <li key={one.name}>
-            <Chip tone={one.firing ? "bad" : "good"} glyph={one.firing ? "!" : "✓"}>{one.firing ? "Firing" : "Quiet"}</Chip> {one.name.replaceAll("_", " ")}
-            <span class="explain"> at {times(one.threshold)} or more; now {times(one.burn)}</span>
+            <Chip tone={one.firing ? "bad" : "good"} glyph={one.firing ? "!" : "✓"}>{one.firing ? "Firing" : "Quiet"}</Chip> {alarmName(one.name)}
+            <span class="explain"> when the burn rate is {times(one.threshold)} or more; now {times(one.burn)}</span>
           </li>
         ))}
       </ul>

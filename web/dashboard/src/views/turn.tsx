@@ -78,11 +78,15 @@ function Turn({ turn }: { turn: TurnRow }) {
         <Legend />
         <WaterfallOf turn={turn} />
       </Panel>
-      <Decisions turn={turn} />
-      <Marks turn={turn} />
-      <Uses turn={turn} />
-      <Tokens turn={turn} />
-      <Words turn={turn} />
+      <div class="column">
+        <Decisions turn={turn} />
+        <Uses turn={turn} />
+        <Tokens turn={turn} />
+      </div>
+      <div class="column">
+        <Words turn={turn} />
+        <Marks turn={turn} />
+      </div>
     </div>
   );
 }
@@ -135,14 +139,13 @@ function Uses({ turn }: { turn: TurnRow }) {
       ) : (
         <Table
           caption="Replicas asked"
-          numeric={[3]}
-          head={["Stage", "Replica", "Region", "First result", "", ""]}
+          numeric={[2]}
+          head={["Stage", "Replica", "First result", "State", "Answer"]}
           rows={turn.uses.map((one, i) => ({
             key: String(i),
             cells: [
               one.stage,
-              <Go to={{ ...filtered(place, "replica", one.replica), turn: null }}>{one.replica || "–"}</Go>,
-              one.region,
+              <><Go to={{ ...filtered(place, "replica", one.replica), turn: null }}>{one.replica || "–"}</Go><span class="explain block">{one.region}</span></>,
               ms(one.first_ms),
               <Chip tone={one.warm ? "good" : "warn"} glyph={one.warm ? "●" : "❄"}>{one.warm ? "warm" : "cold"}</Chip>,
               one.won ? <Chip tone="good">used</Chip> : <Chip tone="plain" glyph="–">not used</Chip>,
