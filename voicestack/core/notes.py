@@ -16,6 +16,7 @@ from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import SessionSettings
 from voicestack.core.standing import Standing
+from voicestack.core.turn_record import TurnRecord
 
 ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 ReplyReason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
@@ -247,6 +248,8 @@ class TurnMeasured:
 
     turn: TurnId
     marks: TurnMarks
+    record: TurnRecord | None = None
+    """All that is known of it, where somebody keeps that."""
 
 
 @dataclass(frozen=True, slots=True)

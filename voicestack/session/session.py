@@ -299,7 +299,7 @@ class Session:
         record = self.ledger.close(live.turn, self._clock.now_ns(), ending)
         self._observer.turn_measured(record.marks)
         self._observer.turn_recorded(record)
-        self.tell(TurnMeasured(live.turn, record.marks))
+        self.tell(TurnMeasured(live.turn, record.marks, record))
 
     def _on_alarm(self) -> None:
         self._feed(events.Tick(self._clock.now_ns()))
