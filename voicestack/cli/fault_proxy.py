@@ -7,7 +7,7 @@ HTTP only where a request ends, so that it can answer one itself.
 import re
 import socket
 import struct
-from asyncio import BaseTransport, Protocol, Server, Transport, get_running_loop
+from asyncio import BaseTransport, Protocol, Server, Transport, get_running_loop, sleep
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,6 +157,7 @@ class FaultProxy:
     ) -> None:
         self._close()
         await self._scope.__aexit__(kind, error, trace)
+        await sleep(0)  # what was reset is closed in the loop's next round
 
     async def _listen(self) -> None:
         self._listening = await get_running_loop().create_server(
@@ -174,8 +175,11 @@ class FaultProxy:
     # --- for its connections --------------------------------------------------------------------------
 
     def begin(self, call: "_Call") -> None:
-        """A client is there: reach the server for it."""
+        """A client is there."""
         self._calls.add(call)
+
+    def reach(self, call: "_Call") -> None:
+        """It wants something of the server."""
         self._scope.start(self._connect(call), name="connect")
 
     def end(self, call: "_Call") -> None:
@@ -268,6 +272,8 @@ class _Call(Protocol):
     def reset(self) -> None:
         """Break the connection as a process does that dies."""
         near, self._near = self._near, None
+        if self._far is not None:
+            self._far.abort()
         if near is not None and not near.is_closing():
             found: socket.socket = near.get_extra_info("socket")
             found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -275,6 +281,8 @@ class _Call(Protocol):
 
     def _to_server(self, data: bytes) -> None:
         if self._far is None:
+            if not self._early:
+                self._proxy.reach(self)
             self._early += data
         elif not self._far.is_closing():
             self._far.write(data)
