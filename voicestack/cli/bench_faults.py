@@ -6,7 +6,6 @@ Starts its own servers: see `fault_servers`. Every cell is one conversation, see
 import argparse
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -102,7 +101,7 @@ async def _measure(
         for ladder, runs in matrix.items():
             async with server_under_test(proxies, enforce=LADDER[ladder], sets=sets) as url:
                 for cell in cells:
-                    done = await run_cell(cell, proxies, replace(plan, url=url), lines, clock)
+                    done = await run_cell(cell, proxies, plan.at(url), lines, clock)
                     runs.append(done)
                     console.print(line_of(done, ladder), highlight=False, soft_wrap=True)
 

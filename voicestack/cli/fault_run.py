@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from voicestack.aio.clock import Clock
@@ -31,7 +31,8 @@ class FaultPlan:
 
     Attributes:
         url: The server under test.
-        n_turns: Questions while the stage fails. One before and one after are asked while all is well.
+        n_turns: Questions while the stage fails. One more is asked when all is well again.
+        n_before: Questions before the fault.
         seed: Of the order of the recordings; every cell has the same.
         timeout_ms: A turn is over when nothing was said for so long, from the end of the question.
         silence_ms: `silence_duration_ms` of the session.
@@ -44,6 +45,11 @@ class FaultPlan:
     timeout_ms: int = 8_000
     silence_ms: int = 500
     max_output_tokens: int = 24
+    n_before: int = 1
+
+    def at(self, url: str) -> "FaultPlan":
+        """The same, of that server."""
+        return replace(self, url=url)
 
 
 @dataclass(slots=True)
@@ -141,21 +147,22 @@ class CellRun:
 async def run_cell(
     cell: Cell, proxies: Mapping[str, FaultProxy], plan: FaultPlan, lines: Sequence[Line], clock: Clock
 ) -> CellRun:
-    """Hold one conversation: a question, the fault, `plan.n_turns` questions, the fault's end, a question.
+    """Hold one conversation: a question, the fault, questions while it lasts, its end, a question.
 
     The proxy is healthy again when this returns. A server that hangs up is a result, not an error.
     """
     run, proxy = CellRun(cell), proxies[cell.stage]
     rng = random.Random(plan.seed)
-    questions = [rng.choice(lines) for _ in range(plan.n_turns + 2)]
+    questions = [rng.choice(lines) for _ in range(plan.n_before + plan.n_turns + 1)]
     update = session_update(silence_ms=plan.silence_ms, max_output_tokens=plan.max_output_tokens)
     try:
         async with call(plan.url, clock, update=update) as caller:
             await _pause(caller, _LEAD_IN_MS)
             for n, line in enumerate(questions):
-                lasts = 0 < n <= plan.n_turns
-                await proxy.become(cell.fault(n - 1) if lasts else HEALTHY)
-                turn = FaultTurn("lasts" if lasts else "after" if n else "before", line.file)
+                n_failed = n - plan.n_before
+                lasts = 0 <= n_failed < plan.n_turns
+                await proxy.become(cell.fault(n_failed) if lasts else HEALTHY)
+                turn = FaultTurn("lasts" if lasts else "before" if n_failed < 0 else "after", line.file)
                 run.turns.append(turn)
                 await _ask(caller, line, turn, plan.timeout_ms)
                 await _pause(caller, rng.uniform(*_THINK_MS))
