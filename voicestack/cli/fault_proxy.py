@@ -267,7 +267,9 @@ class _Call(Protocol):
         if fault.is_stuck or self._is_deaf:
             self._is_deaf = True
             return
-        self._down.carry(data, due_ns(self._asked_ns, now_ns, fault.slow_ratio), fault.bytes_per_s)
+        # That a kept connection ends is no answer: whoever learns of it late asks again in vain.
+        at_ns = due_ns(self._asked_ns, now_ns, fault.slow_ratio) if data else now_ns
+        self._down.carry(data, at_ns, fault.bytes_per_s)
 
     def reset(self) -> None:
         """Break the connection as a process does that dies."""
@@ -286,6 +288,8 @@ class _Call(Protocol):
             self._early += data
         elif not self._far.is_closing():
             self._far.write(data)
+        else:
+            self.reset()
 
     def _to_client(self, data: bytes) -> None:
         near, limit = self._near, self._proxy.fault.cut_after_bytes

@@ -244,12 +244,11 @@ class ReplyEnded:
 
 @dataclass(frozen=True, slots=True)
 class TurnMeasured:
-    """The ledger of a turn is closed."""
+    """The ledger of a turn is closed. `record` is all that is known of it."""
 
     turn: TurnId
     marks: TurnMarks
     record: TurnRecord | None = None
-    """All that is known of it, where somebody keeps that."""
 
 
 @dataclass(frozen=True, slots=True)

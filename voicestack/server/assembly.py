@@ -70,6 +70,7 @@ def tuning_of(config: Config) -> Tuning:
         keep_audio_s=config.session.keep_audio_s,
         budget=budget_of(config),
         fillers=config.ladder.fillers,
+        excuse=config.ladder.excuse,
         tool_filler=config.ladder.tool_filler,
         refusal=config.ladder.refusal,
         keep_words=config.ledger.transcripts,
