@@ -85,7 +85,7 @@ def show(console: Console, matrix: Matrix, timeout_ms: int) -> None:
                 table.add_row(
                     f"[bold]{stage or 'all faults'}[/]", ladder, *_cells(turns_of(chosen), timeout_ms, chosen)
                 )
-    console.print(table, width=max(console.width, _WIDTH), crop=False, soft_wrap=True)
+    Console(file=console.file, width=max(console.width, _WIDTH)).print(table)
     for ladder, runs in matrix.items():
         for run in runs:
             if run.failure:
