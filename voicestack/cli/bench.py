@@ -19,6 +19,7 @@ from voicestack.cli import (
     bench_asr_final,
     bench_beside,
     bench_capacity,
+    bench_faults,
     bench_gpu,
     bench_grid,
     bench_idle,
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "wire": bench_wire,
         "priming": bench_priming,
         "beside": bench_beside,
+        "faults": bench_faults,
         "gpu": bench_gpu,
     }
     for name, module in others.items():
