@@ -8,6 +8,7 @@ from voicestack.fleet.breaker import Breaker, BreakerPolicy, BreakerState, Resul
 POLICY = BreakerPolicy(failures=3, failure_ratio=0.5, slow_ratio=0.8, window=10, least=4, open_ms=1_000)
 RESULTS: tuple[Result, ...] = ("good", "slow", "failed", "rejected", "dropped")
 MS = 1_000_000
+GOOD_TWICE: tuple[Result, ...] = ("good", "failed", "good")
 
 steps = st.lists(st.tuples(st.sampled_from(RESULTS), st.integers(0, 3_000)), max_size=60)
 
@@ -55,8 +56,7 @@ def test_three_failures_in_a_row_open_it(results: list[Result]) -> None:
 
 def test_half_of_them_failing_opens_it_and_a_third_does_not() -> None:
     assert after("good", "failed", "good", "failed").state(0) is BreakerState.OPEN
-    mixed: list[Result] = ["good", "failed", "good"]
-    assert after(*mixed * 3).state(0) is BreakerState.CLOSED
+    assert after(*GOOD_TWICE * 3).state(0) is BreakerState.CLOSED
 
 
 def test_slow_answers_open_it_later_than_failures() -> None:
