@@ -135,9 +135,9 @@ class SketchForecaster:
             )
         )
         left = self._left("llm", way.replica, n_in_flight, (waited_ms or 0.0) if is_under_way else 0.0)
-        if way.rung is not Rung.HEDGE or under_way is None or waited_ms is None:
+        if way.rung is not Rung.HEDGE or under_way is None:
             return left.quantile_ms(0.5), left.quantile_ms(0.95)
-        other = self._left("llm", under_way.replica, n_in_flight, waited_ms)
+        other = self._left("llm", under_way.replica, n_in_flight, waited_ms or 0.0)
         return first_of_ms(left, other, 0.5), first_of_ms(left, other, 0.95)
 
     def _left(self, stage: str, replica: str, n_in_flight: int, waited_ms: float = 0.0) -> Left:
