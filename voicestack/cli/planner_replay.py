@@ -160,7 +160,7 @@ class Planned:
         rung, at_ms, taken_ms = begun, look_ms, 0.0
         self._ways.n_others += 1
         while at_ms < first_token_ms(case, rung, taken_ms):
-            asked_ms = taken_ms if rung is Rung.SHED else 0.0
+            asked_ms = 0.0 if rung in (Rung.FULL, Rung.SHORT_CLAUSE) else taken_ms
             chosen, look_ms = self._choose(remaining_ms - at_ms, rung, at_ms - asked_ms)
             if chosen.place > rung.place:
                 rung, taken_ms = chosen, at_ms
