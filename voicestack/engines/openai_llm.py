@@ -17,6 +17,7 @@ from voicestack.core.errors import StageOverloaded, StageRejected, StageTimeout,
 from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
+from voicestack.core.queues import QueueReading
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.chat_template import DEAF, passes_tools_on
 from voicestack.engines.llm_figures import LlmFigures
@@ -101,7 +102,7 @@ class OpenAiLlm:
         self.server_figures: Callable[[], dict[str, float]] = dict
         self._vllm = VllmDialect(self._client)
         self._seats = Seats(settings.slots or 0)
-        self._precedence = Precedence(settings.slots)
+        self._precedence = Precedence(settings.slots, clock)
         self._primes: dict[SessionId, _Prime] = {}
         self.measures = LlmFigures(clock)
         if child is not None:
@@ -112,7 +113,7 @@ class OpenAiLlm:
 
         Raises:
             StageTimeout: no first token, or no next one, in time.
-            StageOverloaded: the server refuses more work for now, at once.
+            StageOverloaded: the server refuses more work for now, at once, or too much waits for it.
             StageUnavailable: the server is gone, also in mid-answer.
             StageRejected: it will never serve this.
             PromptTooLong: not even the end of the conversation fits.
@@ -125,7 +126,8 @@ class OpenAiLlm:
             self._stop_prime(session)
         rank = Rank.DRAFT if request.draft else Rank.COMMITTED
         is_up = self._child is None or self._child.is_ready
-        with self.measures.reply(request, is_up=is_up) as watch, self._precedence.work(rank) as work:
+        waits = self._precedence.work(rank, request.deadline)
+        with self.measures.reply(request, is_up=is_up) as watch, waits as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
                 limit_s = self._settings.first_token_ms / 1e3
                 while (delta := await _next_within(limit_s, answer)) is not None:
@@ -173,20 +175,24 @@ class OpenAiLlm:
         """See `ports.Measured`: of its requests, and what the server says of itself."""
         return self.measures.figures() | {"full_total": self._client.n_full} | self.server_figures()
 
+    def queues(self) -> list[QueueReading]:
+        """See `ports.Queued`."""
+        return [one for one in (self._precedence.reading(),) if one is not None]
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
 
     async def _prime(self, request: LlmRequest) -> None:
         with self._precedence.work(Rank.PRIME) as work, self._seats.taken(request.session) as slot:
-            await work.admitted.wait()
+            await self._precedence.admission(work)
             async with aclosing(self._client.events(await self._prime_body(request, slot))) as events:
                 async for _ in events:
                     pass
 
     async def _answer(self, request: LlmRequest, work: Work, due_ns: int) -> AsyncGenerator[LlmDelta, None]:
         """Ask. While our own server is down and no token has come, ask again until `due_ns`."""
-        await work.admitted.wait()
+        await self._precedence.admission(work)
         n_passed = 0
         again: dict[str, Any] = {}
         with self._seats.taken(request.session) as slot:

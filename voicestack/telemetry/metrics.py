@@ -26,6 +26,7 @@ from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
 from voicestack.telemetry.engines import EngineReadings
 from voicestack.telemetry.llm import LlmReadings
+from voicestack.telemetry.queues import QueueReadings
 
 STAGE_EDGES_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3),
@@ -79,6 +80,7 @@ class Metrics:
     Attributes:
         llm: What requests to the language model took.
         engines: What the engines say of themselves, and how they started.
+        queues: What waits in front of the stages.
     """
 
     def __init__(self, *, version: str, profile: str) -> None:
@@ -99,6 +101,7 @@ class Metrics:
         self._children: dict[str, ChildReadings] = {}
         self.llm = LlmReadings()
         self.engines = EngineReadings()
+        self.queues = QueueReadings()
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
         self._calls: Callable[[], CallReadings] = CallReadings
@@ -193,6 +196,7 @@ class Metrics:
         yield from call_metrics(self._calls())
         yield from self.llm.export()
         yield from self.engines.export()
+        yield from self.queues.export()
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
 
     def _queues(self) -> Iterator[Metric]:

@@ -51,6 +51,7 @@ def stage_routes(
     models = ModelsApi(models_of(config, unix_s()))
     listening = Turnstile(n_listeners, name="transcriptions", admits=admits)
     speaking = Turnstile(limits.max_speeches, name="speech", admits=admits)
+    metrics.queues.watch(lambda: [listening.reading(), speaking.reading()])
     hear = StageEndpoint("transcriptions", transcription.answer, listening, clock, metrics)
     say = StageEndpoint("speech", speech.answer, speaking, clock, metrics)
     return [
