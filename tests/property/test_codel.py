@@ -23,13 +23,13 @@ PLAIN = Discipline()
 DRAFT = 2
 
 
-def works(ranks: st.SearchStrategy[int] = st.integers(0, 3)) -> st.SearchStrategy[Waiting]:
+def works() -> st.SearchStrategy[Waiting]:
     def made(rank: int, waited_ms: int, due_ms: int | None) -> Waiting:
         due_ns = None if due_ms is None else NOW_NS + due_ms * MS
         spare_at = DRAFT if rank >= DRAFT else None
         return Waiting(rank, NOW_NS - waited_ms * MS, due_ns, spare_at)
 
-    return st.builds(made, ranks, st.integers(0, 2_000), st.none() | st.integers(-500, 1_000))
+    return st.builds(made, st.integers(0, 3), st.integers(0, 2_000), st.none() | st.integers(-500, 1_000))
 
 
 queues = st.lists(works(), max_size=12)

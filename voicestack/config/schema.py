@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
+from voicestack.config.admission import AdmissionSection
 from voicestack.config.budget import BudgetSection, LadderSection
 from voicestack.config.fleet import FleetSection
 from voicestack.config.kinds import STRICT, HttpUrl, blame
@@ -287,6 +288,7 @@ class Config(BaseModel):
     webrtc: WebRtcSection = WebRtcSection()
     budget: BudgetSection = BudgetSection()
     ladder: LadderSection = LadderSection()
+    admission: AdmissionSection = AdmissionSection()
     fleet: FleetSection = FleetSection()
     ledger: LedgerSection = LedgerSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -23,6 +23,7 @@ class QueueReading:
         n_busy: Those under way.
         busy_ms: For how long places have been taken, all together since the start.
         n_served: Pieces of work that are over since the start.
+        is_hidden: A place is held while the user speaks: a wait that is no longer than that costs nothing.
     """
 
     name: str
@@ -33,6 +34,7 @@ class QueueReading:
     n_busy: int = 0
     busy_ms: float = 0.0
     n_served: int = 0
+    is_hidden: bool = False
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
@@ -120,7 +121,7 @@ class PocketSphinxAsr:
 
     def queues(self) -> list[QueueReading]:
         """See `ports.Queued`. Nothing is turned away while the user speaks on: waiting costs nothing then."""
-        return [self._line.reading()]
+        return [replace(self._line.reading(), is_hidden=True)]
 
     async def _take(self, ticket: Ticket) -> Worker:
         """A decoder for this utterance alone.

@@ -20,7 +20,6 @@ from voicestack.aio.clock import Clock, SystemClock, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
-from voicestack.core.errors import Overloaded
 from voicestack.core.marks import TurnMarks
 from voicestack.engines.heartbeat import Heartbeat
 from voicestack.server.app import Parts, make_app
@@ -29,6 +28,7 @@ from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
 from voicestack.server.door import RealtimeDoor
+from voicestack.server.gate import gate_of
 from voicestack.server.ice import IceServers
 from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_starts
 from voicestack.server.openapi import openapi_route
@@ -40,8 +40,6 @@ from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-RETRY_AFTER_MS = 1000
 
 LOOK_S = 1.0
 """How often the keys and the certificate are looked at: three calls of stat. So soon a revocation counts."""
@@ -76,8 +74,9 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     watch_engines(metrics, assembly.engines, heartbeat)
     watch_starts(metrics, readiness, assembly.supervised)
 
-    def admits() -> Overloaded | None:
-        return _full(readiness, len(sessions), config.server.max_sessions)
+    gate = gate_of(
+        config, assembly.engines, readiness, metrics, clock=clock, n_sessions=lambda: len(sessions)
+    )
 
     async with AsyncExitStack() as last, Scope() as scope:
         last.push_async_callback(assembly.close)
@@ -90,7 +89,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             clock=clock,
             scope=scope,
             metrics=metrics,
-            admits=admits,
+            admits=gate.admits,
         )
         metrics.watch_queues(sessions.queued_ms)
         calls = _calls(config, sessions, clock, metrics)
@@ -99,7 +98,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             assembly.engines,
             clock=clock,
             metrics=metrics,
-            admits=admits,
+            admits=gate.takes_requests,
             in_calls=lambda: len(sessions) > 0,
         )
         documents = [openapi_route(), asyncapi_route()]
@@ -115,6 +114,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         scope.start(readiness.run(ready), name="readiness")
         if heartbeat is not None:
             scope.start(heartbeat.run(), name="heartbeat")
+        scope.start(gate.run(), name="gate")
         scope.start(_look_after(keys, tls, sessions), name="keys")
         await server.serve()
     log.info("stopped")
@@ -138,15 +138,6 @@ def _readiness(config: Config, assembly: Assembly, heartbeat: Heartbeat | None, 
         budget_ms=config.budget.readiness_turn_ms,
         warmth=warmth_of(config, heartbeat),
     )
-
-
-def _full(readiness: Readiness, n_sessions: int, n_max: int) -> Overloaded | None:
-    """Why no more work can be taken, None if it can."""
-    if not readiness.ever:
-        return Overloaded(f"not ready: {readiness.reason}", retry_after_ms=RETRY_AFTER_MS)
-    if n_sessions >= n_max:
-        return Overloaded(f"all {n_max} sessions are taken", retry_after_ms=RETRY_AFTER_MS)
-    return None
 
 
 def keys_file_of(config: Config) -> KeyFile:

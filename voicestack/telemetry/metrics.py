@@ -81,6 +81,7 @@ class Metrics:
         llm: What requests to the language model took.
         engines: What the engines say of themselves, and how they started.
         queues: What waits in front of the stages.
+        on_turn: Who else is told of every turn that is over. Must not wait.
     """
 
     def __init__(self, *, version: str, profile: str) -> None:
@@ -102,6 +103,7 @@ class Metrics:
         self.llm = LlmReadings()
         self.engines = EngineReadings()
         self.queues = QueueReadings()
+        self.on_turn: list[Callable[[TurnRecord], None]] = []
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
         self._calls: Callable[[], CallReadings] = CallReadings
@@ -124,6 +126,8 @@ class Metrics:
 
     def turn_recorded(self, record: TurnRecord) -> None:
         """See `ports.Observer`."""
+        for tell in self.on_turn:
+            tell(record)
 
     def answer_heard(self, marks: TurnMarks) -> None:
         """See `ports.Observer`."""
