@@ -196,8 +196,7 @@ class Gate:
         s, n = self._situation, self._n_sessions()
         since_ns = self._clock.now_ns() - round(self._section.settle_s * 1e9)
         old = min((one.n_sessions for one in self._samples if one.at_ns >= since_ns), default=n)
-        before = next((one.n_sessions for one in reversed(self._samples) if one.at_ns < since_ns), old)
-        n_new = n - min(n, old, before)
+        n_new = n - min(n, old)
         return Situation(
             n, s.n_sessions_mean, n_new, s.n_turns, s.p95_ms, s.stages, s.lag_ms, s.kv_used_ratio
         )
