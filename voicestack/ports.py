@@ -4,7 +4,6 @@ Engines raise only `StageError`s. Closing a generator cancels the work behind it
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -21,7 +20,6 @@ from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import Note, Usage
 from voicestack.core.rungs import Forecast, Rung
-from voicestack.core.served import ServedTool, ToolOutcome, ToolSource
 from voicestack.core.standing import Standing
 from voicestack.core.tools import NO_TOOLS, CallDelta, Toolbox
 from voicestack.core.turn_record import TurnRecord, Use
@@ -267,50 +265,6 @@ class Meter(Protocol):
 
     def standings(self) -> tuple[Standing, ...]:
         """What is left of each limit in force."""
-        ...
-
-
-class ToolServer(Protocol):
-    """A server of tools, connected. Calls may be made at the same time, and from any task."""
-
-    async def tools(self) -> tuple[ServedTool, ...]:
-        """All of its tools.
-
-        Raises:
-            StageError: it did not say, or has too many.
-        """
-        ...
-
-    async def call(self, name: str, arguments: str) -> ToolOutcome:
-        """Call a tool; what it, or the server, finds wrong with that is an outcome too.
-
-        Args:
-            name: As the server calls it.
-            arguments: The text of a JSON object. Empty for none.
-
-        Raises:
-            StageError: there was no answer. Whether the tool has done something is not known.
-        """
-        ...
-
-    def changes(self) -> AsyncGenerator[None, None]:
-        """Yield whenever the server says that its tools have changed. Ends when it will not say so any more.
-
-        Raises:
-            StageError: the connection is lost.
-        """
-        ...
-
-
-class ToolServers(Protocol):
-    """Reaches servers of tools."""
-
-    def connect(self, source: ToolSource) -> AbstractAsyncContextManager[ToolServer]:
-        """The server, for one session; leaving the block hangs up.
-
-        Raises:
-            StageError: on entering: it cannot be reached, refuses, or may not be reached.
-        """
         ...
 
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from voicestack.aio.clock import Clock
 from voicestack.core.errors import StageOverloaded, StageRejected, StageTimeout, StageUnavailable
-from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
+from voicestack.core.prompt_room import context_tokens_of, fit_context
 from voicestack.core.queues import QueueReading
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.chat_template import DEAF, passes_tools_on

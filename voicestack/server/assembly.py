@@ -8,8 +8,9 @@ from voicestack.aio.clock import Clock
 from voicestack.config.derived import budget_of, policy_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
+from voicestack.core.served import ToolServers
 from voicestack.engines.scripted import EnergyVad
-from voicestack.ports import ToolServers, Vad
+from voicestack.ports import Vad
 from voicestack.server.assembly_asr import asr_of
 from voicestack.server.assembly_llm import llm_of
 from voicestack.server.assembly_tts import tts_of
@@ -70,6 +71,7 @@ def tuning_of(config: Config) -> Tuning:
         keep_audio_s=config.session.keep_audio_s,
         budget=budget_of(config),
         fillers=config.ladder.fillers,
+        excuse=config.ladder.excuse,
         tool_filler=config.ladder.tool_filler,
         refusal=config.ladder.refusal,
         keep_words=config.ledger.transcripts,

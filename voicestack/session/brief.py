@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.history import Entry, History, Message, fit_context, messages_of, tool_tokens_of
+from voicestack.core.history import Entry, History, Message, messages_of
 from voicestack.core.ids import ItemId, SessionId, TurnId
 from voicestack.core.offers import Offer, offer_of
+from voicestack.core.prompt_room import fit_context, tool_tokens_of
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import Toolbox
 from voicestack.ports import LlmRequest, SpeechRequest
