@@ -22,6 +22,7 @@ from voicestack.cli import (
     bench_gpu,
     bench_grid,
     bench_idle,
+    bench_overload,
     bench_priming,
     bench_rtc,
     bench_tools,
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     v2v.set_defaults(measure=run_v2v)
     others = {
         "capacity": bench_capacity,
+        "overload": bench_overload,
         "impair": bench_grid,
         "rtc-capacity": bench_rtc,
         "wer": bench_wer,

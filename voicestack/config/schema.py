@@ -18,6 +18,7 @@ from voicestack.config.mcp import McpSection
 from voicestack.config.models import ModelsSection
 from voicestack.config.piper import PiperSection
 from voicestack.config.remote import AsrServerSection, TtsServerSection
+from voicestack.config.scripted import ScriptedSection
 from voicestack.config.vllm import VllmSection
 from voicestack.config.webrtc import WebRtcSection
 from voicestack.config.whisper import WhisperSection
@@ -277,6 +278,7 @@ class Config(BaseModel):
     asr: AsrSection = AsrSection()
     llm: LlmSection = LlmSection()
     tts: TtsSection = TtsSection()
+    scripted: ScriptedSection = ScriptedSection()
     whisper: WhisperSection = WhisperSection()
     vllm: VllmSection = VllmSection()
     piper: PiperSection = PiperSection()

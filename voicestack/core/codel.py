@@ -48,7 +48,8 @@ class Waiting:
     Attributes:
         rank: The lowest number is the most important.
         since_ns: When it came.
-        due_ns: When it should begin at the latest, so that its result is in time; None if nobody said.
+        due_ns: When it should begin at the latest, so that its result is in time; None for work without a
+            deadline, which is never late.
         spare_at: Nobody has been promised it: it is turned away as soon as the queue of this rank is
             overloaded. None for work that somebody waits for.
     """
@@ -100,8 +101,8 @@ def turned_away(
         if one.spare_at is not None:
             return is_overloaded(above, one.spare_at, now_ns, discipline)
         has_waited = now_ns - one.since_ns > discipline.target_ns
-        is_late = has_waited and now_ns >= _latest_ns(one, discipline)
-        return is_late and is_overloaded(above, one.rank, now_ns, discipline)
+        is_late = one.due_ns is not None and now_ns >= one.due_ns
+        return has_waited and is_late and is_overloaded(above, one.rank, now_ns, discipline)
 
     gone = [n for n, one in enumerate(waiting) if goes(one)]
     return tuple(sorted(gone, key=lambda n: (waiting[n].spare_at is None, -waiting[n].rank, n)))
@@ -120,14 +121,10 @@ def in_order(
         one = waiting[n]
         if is_overloaded(above, one.rank, now_ns, discipline):
             return one.rank, -one.since_ns, -n
-        return one.rank, _latest_ns(one, discipline), n
+        due_ns = one.since_ns + discipline.interval_ns if one.due_ns is None else one.due_ns
+        return one.rank, due_ns, n
 
     return tuple(sorted(range(len(waiting)), key=place))
-
-
-def _latest_ns(one: Waiting, discipline: Discipline) -> int:
-    """Without a word on it, work is due when a healthy queue would have served it."""
-    return one.since_ns + discipline.interval_ns if one.due_ns is None else one.due_ns
 
 
 @dataclass(frozen=True, slots=True)

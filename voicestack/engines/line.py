@@ -135,8 +135,7 @@ class Line:
     def has_result(self, ticket: Ticket) -> None:
         """Its first result is there: from now on nobody waits for it."""
         if ticket.began_ns is not None:
-            took_ns = self._clock.now_ns() - ticket.began_ns
-            self._lead_ns += WEIGHT * (took_ns - self._lead_ns)
+            self._lead_ns = _mean(self._lead_ns, self._clock.now_ns() - ticket.began_ns)
 
     def leave(self, ticket: Ticket) -> None:
         """It is over, or not wanted any more."""
@@ -147,8 +146,7 @@ class Line:
         self._count_busy()
         self._n_busy -= 1
         self._n_served += 1
-        took_ns = self._clock.now_ns() - ticket.began_ns
-        self._service_ns += (took_ns - self._service_ns) * (WEIGHT if self._n_served > 1 else 1.0)
+        self._service_ns = _mean(self._service_ns, self._clock.now_ns() - ticket.began_ns)
 
     def reading(self) -> QueueReading:
         """How it is now."""
@@ -189,3 +187,8 @@ class Line:
         now_ns = self._clock.now_ns()
         self._busy_ns += self._n_busy * (now_ns - self._busy_since_ns)
         self._busy_since_ns = now_ns
+
+
+def _mean(before_ns: float, newest_ns: int) -> float:
+    """A moving one; `before_ns` is 0 at first."""
+    return before_ns + WEIGHT * (newest_ns - before_ns) if before_ns else float(newest_ns)
