@@ -159,7 +159,7 @@ async def _measured(
     n_shed = int(read_total(page, "voicestack_queue_refused_total"))
     from_ns = zero_ns + round(args.settle * 1e9)
     window = (from_ns, from_ns + round(args.seconds * 1e9))
-    return level_of(name, plan, outcome, window, n_turns_each=args.turns, n_shed=n_shed)
+    return level_of(name, plan, outcome, window, n_shed=n_shed)
 
 
 def _options(args: argparse.Namespace, *, admission: bool) -> list[str]:

@@ -100,7 +100,6 @@ def level_of(
     outcome: Outcome,
     window_ns: tuple[int, int],
     *,
-    n_turns_each: int,
     n_shed: int,
 ) -> Level:
     """Sum up the turns that were asked in a window of time; calls are counted over the whole run."""
