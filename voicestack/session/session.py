@@ -90,7 +90,7 @@ class Session:
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
         self.brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
-        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,
             self.tell,
