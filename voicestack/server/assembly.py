@@ -64,6 +64,7 @@ def assemble(config: Config, clock: Clock) -> Assembly:
                 await engine.close()
 
     forecaster = SketchForecaster(clock, fleet.llm, budget_of(config))
+    fleet.tell_times(forecaster)
     engines = Engines(vad, fleet.asr, fleet.llm, fleet.tts, _tool_servers(config), forecaster)
     supervised = (*asr_runs, *llm_runs, *tts_runs, *fleet.supervised)
     return Assembly(engines, Engines(vad, asr, llm, tts), fleet, supervised, close)
