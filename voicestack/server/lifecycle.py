@@ -30,7 +30,14 @@ from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.ice import IceServers
-from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_fleet, watch_starts
+from voicestack.server.keep_warm import (
+    heartbeat_of,
+    warmth_of,
+    watch_engines,
+    watch_fleet,
+    watch_rungs,
+    watch_starts,
+)
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
@@ -78,6 +85,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     readiness = _readiness(config, assembly, heartbeat, clock)
     watch_engines(metrics, assembly.local, heartbeat)
     watch_fleet(metrics, assembly.fleet)
+    watch_rungs(metrics, assembly.rungs)
     watch_starts(metrics, readiness, assembly.supervised)
 
     def admits() -> Overloaded | None:
