@@ -19,9 +19,11 @@ from voicestack.cli import (
     bench_asr_final,
     bench_beside,
     bench_capacity,
+    bench_faults,
     bench_gpu,
     bench_grid,
     bench_idle,
+    bench_planner,
     bench_priming,
     bench_rtc,
     bench_tools,
@@ -68,8 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tools": bench_tools,
         "tts": bench_tts,
         "wire": bench_wire,
+        "planner": bench_planner,
         "priming": bench_priming,
         "beside": bench_beside,
+        "faults": bench_faults,
         "gpu": bench_gpu,
     }
     for name, module in others.items():

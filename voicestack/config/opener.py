@@ -37,7 +37,7 @@ class OpenerSection(BaseModel):
     """Openers that begin so are not used: a small model must neither refuse nor say yes. In other languages
     than English, name theirs."""
     rehearse_s: float = Field(default=15.0, ge=1.0, le=3_600.0)
-    """So often it writes an opener for nobody: what is to be taken in time has been measured before."""
+    """So often it writes an opener for nobody: only what was measured of late counts when it matters."""
 
     @model_validator(mode="after")
     def _has_address(self) -> "OpenerSection":

@@ -235,6 +235,11 @@ class StagesSection(BaseModel):
     """At the same time; more are refused with 503. One of `asr.workers_max` is left to calls."""
     max_speeches: Count = 4
     """At the same time; more are refused with 503."""
+    max_completions: Count = 4
+    """Answers for other servers at the same time, each after those of this server's own calls; more are
+    refused with 503."""
+    max_chat_bytes: int = Field(default=1_048_576, ge=1_024)
+    """Longest request for an answer: a conversation of 200 000 words."""
     beside_calls_ratio: float = Field(default=2.0, gt=0.0, le=1_000.0)
     """Seconds of audio a second, all requests together, while somebody is in a call. Without calls there is
     no limit. PocketSphinx needs 0.12 of a core per second of audio: 2 take a quarter of a core."""

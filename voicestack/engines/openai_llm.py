@@ -18,6 +18,7 @@ from voicestack.core.errors import StageOverloaded, StageRejected, StageTimeout,
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
 from voicestack.core.prompt_room import context_tokens_of, fit_context
+from voicestack.core.rungs import Rung
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.chat_template import DEAF, passes_tools_on
 from voicestack.engines.going_on import going_on
@@ -129,7 +130,7 @@ class OpenAiLlm:
         # llama-server computes prompts one after the other: the primes of others would be in the way.
         for session in list(self._primes) if self._settings.slots else [request.session]:
             self._stop_prime(session)
-        rank = Rank.DRAFT if request.draft else Rank.COMMITTED
+        rank = _rank_of(request)
         is_up = self._child is None or self._child.is_ready
         with self.measures.reply(request, is_up=is_up) as watch, self._precedence.work(rank) as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
@@ -290,6 +291,13 @@ class OpenAiLlm:
         body.pop("grammar", None)
         body |= {"n_predict": 0} if self._settings.slots else {"max_tokens": 1}
         return await self._worded(body, Rank.PRIME)
+
+
+def _rank_of(request: LlmRequest) -> Rank:
+    """How important it is. What has another replica, or comes from one, gives way to what is at home here."""
+    if request.draft:
+        return Rank.DRAFT
+    return Rank.HEDGE if request.rung in (Rung.HEDGE, Rung.SHED) else Rank.COMMITTED
 
 
 async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -> LlmDelta | None:

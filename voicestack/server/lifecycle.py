@@ -28,6 +28,8 @@ from voicestack.server.assembly import Assembly, assemble, tuning_of
 from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
+from voicestack.server.dashboard.made import Dashboard, dashboard_of
+from voicestack.server.dashboard.standing import own_capacity, own_replicas
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.ice import IceServers
 from voicestack.server.keep_warm import (
@@ -38,11 +40,12 @@ from voicestack.server.keep_warm import (
     watch_rungs,
     watch_starts,
 )
+from voicestack.server.ledger import Ledger, ledger_of
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
 from voicestack.server.rtc import link_maker
 from voicestack.server.sessions import Sessions
-from voicestack.server.stages.routes import stage_routes
+from voicestack.server.stages.routes import completion_routes, stage_routes
 from voicestack.server.tracing import spans_of
 from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import Metrics
@@ -93,16 +96,11 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
 
     async with AsyncExitStack() as last, Scope() as scope:
         last.push_async_callback(assembly.close)
+        ledger = await last.enter_async_context(ledger_of(config, keys.file.path, metrics))
         for part in assembly.supervised:
             scope.start(part.run(), name=part.name)
         sessions = Sessions(
-            config,
-            assembly.engines,
-            guard=guard,
-            clock=clock,
-            scope=scope,
-            metrics=metrics,
-            admits=admits,
+            config, assembly.engines, guard=guard, clock=clock, scope=scope, metrics=metrics, admits=admits
         )
         metrics.watch_queues(sessions.queued_ms)
         calls = _calls(config, sessions, clock, metrics)
@@ -114,8 +112,10 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             admits=admits,
             in_calls=lambda: len(sessions) > 0,
         )
+        stages += completion_routes(config, assembly.fleet.spill, clock=clock, metrics=metrics, admits=admits)
         documents = [openapi_route(), asyncapi_route()]
-        parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, stages, documents)
+        dashboard = _dashboard(config, ledger, sessions, readiness)
+        parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, dashboard, stages, documents)
         app = make_app(parts)
         server = WebServer(config, app, RealtimeDoor(sessions), clock, tls)
         stop = _stop_on_signals(server)
@@ -128,9 +128,11 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         if heartbeat is not None:
             scope.start(heartbeat.run(), name="heartbeat")
         scope.start(_look_after(keys, tls, sessions), name="keys")
+        scope.start(dashboard.feed.run(lambda: server.should_exit), name="dashboard")
         if spans is not None:
             scope.start(spans.run(), name="spans")
         await server.serve()
+    gc.unfreeze()  # else the sketches outlive their library, which complains at length
     log.info("stopped")
 
 
@@ -140,6 +142,17 @@ def _calls(config: Config, sessions: Sessions, clock: Clock, metrics: Metrics) -
     calls = Calls(sessions, link_maker(config, ice, clock), on_sent=metrics.call_packet_sent)
     metrics.watch_calls(calls.figures.readings)
     return CallsApi(calls, ice)
+
+
+def _dashboard(config: Config, ledger: Ledger, sessions: Sessions, readiness: Readiness) -> Dashboard:
+    """The dashboard; of replicas and capacity it shows what this process knows."""
+    return dashboard_of(
+        config,
+        ledger,
+        sessions,
+        replicas=lambda: own_replicas(config, sessions.engines, readiness),
+        capacity=lambda: own_capacity(config, len(sessions), sessions.admits(), sessions.guard.refusals),
+    )
 
 
 def _readiness(config: Config, assembly: Assembly, heartbeat: Heartbeat | None, clock: Clock) -> Readiness:

@@ -19,7 +19,8 @@ from voicestack.core.notes import Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import CallDelta
 from voicestack.core.turn_record import Origin, Outcome
-from voicestack.ports import Meter, Observer, TransportSession
+from voicestack.core.watching import Observer
+from voicestack.ports import Meter, TransportSession
 from voicestack.session.alarm import Alarm
 from voicestack.session.asides import Asides
 from voicestack.session.brief import Brief

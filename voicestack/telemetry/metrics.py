@@ -21,11 +21,11 @@ from prometheus_client.registry import Collector
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks
 from voicestack.core.turn_record import TurnRecord
-from voicestack.ports import TurnListener
 from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
 from voicestack.telemetry.engines import EngineReadings
 from voicestack.telemetry.exposition import write_metrics
+from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.llm import LlmReadings
 from voicestack.telemetry.turns import TurnReadings
 
@@ -59,7 +59,7 @@ BARGE_IN_EDGES_S = (
 REQUEST_EDGES_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """A phrase takes tens of milliseconds, an hour of audio minutes."""
 
-STAGE_REQUESTS = ("transcriptions", "speech")
+STAGE_REQUESTS = ("transcriptions", "speech", "completions")
 REQUEST_OUTCOMES = ("answered", "refused", "failed", "abandoned")
 
 
