@@ -64,7 +64,7 @@ class SketchForecaster:
     def forecasts(self, request: LlmRequest, waited_ms: float | None) -> tuple[Forecast, ...]:
         """See `ports.Forecaster`.
 
-        What is under way is `request.rung`; `waited_ms` is since whoever makes that was asked. What is further
+        What is under way is `request.rung`; `waited_ms` is since its maker was asked. What is further
         down would begin now, and what has been given up is not taken back. Before anything is under way all
         would begin now.
         """

@@ -91,7 +91,7 @@ class Session:
         self._primer = Primer(engines.llm, self.scope)
         n_tokens, offer = tuning.context_tokens, self.served.offer
         self.brief = Brief(session_id, self.history, n_tokens, new_id, offer, origin.tenant)
-        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,
             self.tell,
