@@ -133,7 +133,7 @@ def test_the_tests_bring_a_browser(fake: FakeSteps, monkeypatch: pytest.MonkeyPa
     assert web.is_complete("run")
     assert not web.is_complete("test")
     web.set_up_page("test")
-    assert fake.titles[2:] == ["apt-get install chromium coturn prometheus"]
+    assert fake.titles[2:] == ["apt-get install chromium coturn postgresql prometheus"]
 
 
 def test_without_node_it_is_installed(fake: FakeSteps, monkeypatch: pytest.MonkeyPatch) -> None:
