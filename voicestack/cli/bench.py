@@ -19,10 +19,13 @@ from voicestack.cli import (
     bench_asr_final,
     bench_beside,
     bench_capacity,
+    bench_faults,
     bench_gpu,
     bench_grid,
     bench_idle,
     bench_ledger,
+    bench_overload,
+    bench_planner,
     bench_priming,
     bench_rtc,
     bench_tools,
@@ -61,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     v2v.set_defaults(measure=run_v2v)
     others = {
         "capacity": bench_capacity,
+        "overload": bench_overload,
         "impair": bench_grid,
         "rtc-capacity": bench_rtc,
         "wer": bench_wer,
@@ -70,8 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tools": bench_tools,
         "tts": bench_tts,
         "wire": bench_wire,
+        "planner": bench_planner,
         "priming": bench_priming,
         "beside": bench_beside,
+        "faults": bench_faults,
         "gpu": bench_gpu,
     }
     for name, module in others.items():

@@ -106,7 +106,8 @@ def ended(breaker: Breaker, result: Result, now_ns: int, policy: BreakerPolicy) 
     if state is not BreakerState.CLOSED:
         return breaker
     noted = replace(breaker, recent=(*breaker.recent, result)[-policy.window :])
-    return _opened(noted, now_ns, policy) if _is_too_much(noted.recent, policy) else noted
+    is_bad = result != "good" and _is_too_much(noted.recent, policy)
+    return _opened(noted, now_ns, policy) if is_bad else noted
 
 
 def healed(breaker: Breaker, now_ns: int) -> Breaker:

@@ -8,8 +8,9 @@ from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageError
 from voicestack.core.rungs import Rung
 from voicestack.core.turn_record import Use
+from voicestack.core.watching import Trail
 from voicestack.fleet.roster import Pick
-from voicestack.ports import Llm, LlmDelta, LlmRequest, Trail
+from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 
 class Lane:

@@ -102,9 +102,9 @@ def fleet_of(config: Config, own: Own, clock: Clock) -> Fleet:
     kept = making.kept(asr, probe_asr) + making.kept([*llms, *small], probe_llm) + making.kept(tts, probe_tts)
     fleet = config.fleet
     return Fleet(
-        AsrPool(making.roster(asr), patience_ms=fleet.asr_patience_ms),
+        AsrPool(making.roster(asr, stay_ms=fleet.asr_patience_ms), patience_ms=fleet.asr_patience_ms),
         making.llm_pool(llms),
-        TtsPool(making.roster(tts), patience_ms=fleet.tts_patience_ms),
+        TtsPool(making.roster(tts, stay_ms=fleet.tts_patience_ms), patience_ms=fleet.tts_patience_ms),
         making.llm_pool(small) if small else None,
         making.llm_pool([llm_local]),
         Keeper(kept, fleet.probe_s),
@@ -131,9 +131,10 @@ class _Making:
         self._pings: dict[int, Callable[[], Awaitable[Ping]]] = {}
         self.closes: list[Callable[[], Awaitable[None]]] = []
 
-    def roster(self, members: Sequence[Member[E]]) -> Roster[E]:
-        """They, as a choice."""
-        return Roster(members, clock=self._clock, policy=self._policy, sticky_s=self._config.fleet.sticky_s)
+    def roster(self, members: Sequence[Member[E]], *, stay_ms: float | None = None) -> Roster[E]:
+        """They, as a choice. `stay_ms`: what must be gained by not asking the usual one."""
+        policy = self._policy if stay_ms is None else replace(self._policy, stay_ms=stay_ms)
+        return Roster(members, clock=self._clock, policy=policy, sticky_s=self._config.fleet.sticky_s)
 
     def llm_pool(self, members: Sequence[Member[Llm]]) -> LlmPool:
         """They, as one."""
@@ -200,6 +201,7 @@ class _Making:
             token_gap_ms=llm.token_gap_ms,
             stop=llm.stop,
             dialect="auto",
+            tells_session=True,
         )
         return OpenAiLlm(
             section.url, section.model, clock=self._clock, settings=settings, api_key=_key(section)

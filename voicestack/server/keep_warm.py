@@ -6,6 +6,7 @@ from functools import partial
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
 from voicestack.core.history import Message
+from voicestack.core.queues import Queued
 from voicestack.engines.heartbeat import Heartbeat, Pulse
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.ports import Llm, Measured
@@ -54,6 +55,8 @@ def watch_engines(metrics: Metrics, engines: Engines, heartbeat: Heartbeat | Non
     for name, engine in whole.items():
         if isinstance(engine, Measured):
             metrics.engines.watch_figures(name, engine.figures)
+        if isinstance(engine, Queued):
+            metrics.queues.watch(engine.queues)
     if heartbeat is not None:
         metrics.engines.watch_figures("llm_heartbeat", heartbeat.figures)
     if isinstance(engines.llm, OpenAiLlm):

@@ -10,7 +10,7 @@ from voicestack.core.marks import Mark, TurnMarks
 from voicestack.core.notes import Usage
 from voicestack.core.rungs import Rung, Taken
 from voicestack.core.turn_record import Origin, Outcome, TurnRecord, Use
-from voicestack.ports import Observer, Trail
+from voicestack.core.watching import Observer, Trail
 from voicestack.session.ears import SpeechEvent
 from voicestack.turn.events import SpeechEnded, SpeechPaused, WordsHeard
 

@@ -19,7 +19,8 @@ from voicestack.core.notes import Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import CallDelta
 from voicestack.core.turn_record import Origin, Outcome
-from voicestack.ports import Meter, Observer, TransportSession
+from voicestack.core.watching import Observer
+from voicestack.ports import Meter, TransportSession
 from voicestack.session.alarm import Alarm
 from voicestack.session.asides import Asides
 from voicestack.session.brief import Brief
@@ -89,7 +90,7 @@ class Session:
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
         self.brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
-        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,
             self.tell,

@@ -69,7 +69,6 @@ class Database:
             ConfigError: the file cannot be made, or a newer voicestack has written the ledger.
             SQLAlchemyError: the database cannot be reached or used.
         """
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         config = AlembicConfig()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self._alone() as connection:

@@ -44,7 +44,7 @@ Item = TurnRecord | tuple[str, TurnMarks]
 
 
 class Writer:
-    """Writes turns. Satisfies `ports.TurnListener`.
+    """Writes turns. A `TurnListener`.
 
     Args:
         database: Where to.
@@ -78,11 +78,11 @@ class Writer:
     # --- from the event loop --------------------------------------------------------------------------------
 
     def turn_recorded(self, record: TurnRecord) -> None:
-        """See `ports.TurnListener`."""
+        """See `TurnListener`."""
         self._put(record)
 
     def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `ports.TurnListener`."""
+        """See `TurnListener`."""
         self._put((turn_id, marks))
 
     def _put(self, item: Item) -> None:
