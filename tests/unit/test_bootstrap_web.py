@@ -222,7 +222,7 @@ def test_debian_packages_can_be_asked_for_by_hand(fake: FakeSteps, monkeypatch: 
     monkeypatch.setattr(environment, "way_to_root", lambda: None)
     monkeypatch.setattr(web, "install_debian", environment.install_debian)
     monkeypatch.setattr(shutil, "which", lambda program: None)
-    with pytest.raises(SetupFailed, match="sudo apt-get install -y chromium coturn prometheus"):
+    with pytest.raises(SetupFailed, match="sudo apt-get install -y chromium coturn postgresql prometheus"):
         web.set_up_page("test")
 
 

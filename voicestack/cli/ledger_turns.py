@@ -22,12 +22,14 @@ from voicestack.core.ids import ItemId, SessionId, TurnId, UtteranceId
 from voicestack.core.marks import Mark, TurnMarks
 from voicestack.core.notes import Usage
 from voicestack.core.turn_record import Origin, TurnRecord, Use
+from voicestack.core.watching import Observer
 from voicestack.fleet.forecasts import SketchForecaster
 from voicestack.fleet.ways import OneWay
-from voicestack.ports import Forecaster, LlmRequest, Observer, SpeechRequest, TurnListener
+from voicestack.ports import Forecaster, LlmRequest, SpeechRequest
 from voicestack.session.ledger import Ending, Ledger, Whose
 from voicestack.session.mouth import LiveReply
 from voicestack.session.pace import Pace
+from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.metrics import Metrics
 from voicestack.telemetry.ring import Ring
 from voicestack.telemetry.span_shapes import Telling
