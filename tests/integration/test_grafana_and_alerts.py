@@ -5,14 +5,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.prometheus import prometheus
 from tests.support.scrape import Scrape, read_scrape, scrape_after_turns
 from tests.support.turn_records import a_record
+from voicestack.telemetry.exemplars import trace_id_of
 from voicestack.telemetry.metrics import ChildReadings, Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,10 +36,34 @@ _GROUPED = re.compile(r"\b(?:by|on|group_left|without|ignoring)\s*\(([^)]*)\)")
 _LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
+@dataclass
+class Asked:
+    """What a real Prometheus said while the server ran, to all queries of the dashboards and of exemplars."""
+
+    answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    exemplars: list[dict[str, Any]] = field(default_factory=list)
+
+
 @pytest.fixture(scope="module")
-def scrape() -> Scrape:
+def asked() -> Asked:
+    """Filled by `scrape`."""
+    return Asked()
+
+
+@pytest.fixture(scope="module")
+def scrape(asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> Scrape:
     """Of a real server. Labels of what has not happened in it are those of the same figures, fed by hand."""
-    found = scrape_after_turns(n_turns=1)
+
+    async def ask(port: int) -> None:
+        async with prometheus(port, RULES, tmp_path_factory.mktemp("prometheus")) as one:
+            # Two samples, or there is no rate.
+            await one.until("count_over_time(voicestack_turn_response_seconds_count[1m]) > 2")
+            for path in BOARDS:
+                for title, target in targets(path):
+                    asked.answers[f"{path.stem}: {title}"] = await one.query(plain(target["expr"]))
+            asked.exemplars += await one.exemplars("voicestack_turn_response_seconds_bucket")
+
+    found = scrape_after_turns(n_turns=1, then=ask)
     metrics = Metrics(version="1", profile="scripted")
     metrics.turn_recorded(a_record())
     metrics.stage_failed("llm", "stage_timeout")
@@ -155,6 +182,23 @@ def test_legends_name_labels_that_the_query_leaves(path: Path, scrape: Scrape) -
         raw = scrape.labels.get(one["expr"], set()) | OF_PROMETHEUS
         for label in _LEGEND.findall(one["legendFormat"]):
             assert label in (raw if "(" not in one["expr"] else grouped), (title, label)
+
+
+def test_a_real_prometheus_can_compute_every_query(asked: Asked, scrape: Scrape) -> None:
+    assert len(asked.answers) > 40
+    [response] = asked.answers["budget: Response, median"]
+    assert response["metric"] == {}
+    for title in ("Sessions", "Processor", "Memory", "Calls"):
+        assert asked.answers[f"capacity: {title}"], title
+
+
+def test_a_real_prometheus_keeps_the_exemplars(asked: Asked, scrape: Scrape) -> None:
+    [series] = asked.exemplars
+    assert series["seriesLabels"]["warmth"] == "warm"
+    [exemplar] = series["exemplars"]
+    turn = exemplar["labels"]["turn_id"]
+    assert turn.startswith("sess_")
+    assert exemplar["labels"]["trace_id"] == f"{trace_id_of(turn):032x}"
 
 
 def test_every_query_is_promql(tmp_path: Path) -> None:

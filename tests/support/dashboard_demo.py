@@ -28,7 +28,7 @@ from voicestack.config.access import AccessSection, LimitsSection
 from voicestack.core.glance import Glance
 from voicestack.core.rungs import Rung
 from voicestack.core.turn_record import Origin
-from voicestack.server.dashboard.api import Shown, api_routes
+from voicestack.server.dashboard.api import DashboardApi, Shown
 from voicestack.server.dashboard.live import Feed, InProgress, Sources
 from voicestack.server.dashboard.pages import BUILT_DASHBOARD, page_routes
 from voicestack.server.http_guard import GuardedApp
@@ -148,7 +148,7 @@ def app_of(demo: Demo, keys: KeysInForce) -> GuardedApp:
     public = page_routes(read_site(BUILT_DASHBOARD))
     limits = LimitsSection()
     guard = Guard("127.0.0.1", AccessSection(), limits, keys, clock=SystemClock(), unix_s=unix_s)
-    return GuardedApp(Starlette(routes=[*public, *api_routes(shown)]), guard, limits, public)
+    return GuardedApp(Starlette(routes=[*public, *DashboardApi(shown).routes()]), guard, limits, public)
 
 
 async def main(arguments: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """What Prometheus would get from a server that has held turns."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,8 +45,17 @@ def read_scrape(text: str) -> Scrape:
     return scrape
 
 
-def scrape_after_turns(n_turns: int = 2, sets: Iterable[str] = ()) -> Scrape:
-    """Start a server with scripted engines, hold turns, ask for its figures, stop it."""
+async def _ask_nothing(port: int) -> None:
+    """Nobody else wants to know."""
+
+
+def scrape_after_turns(n_turns: int = 2, then: Callable[[int], Awaitable[None]] = _ask_nothing) -> Scrape:
+    """Start a server with scripted engines, hold turns, ask for its figures, stop it.
+
+    Args:
+        n_turns: So many.
+        then: Gets the server's port while it still runs.
+    """
     pages: list[str] = []
 
     async def script(port: int) -> None:
@@ -57,9 +66,10 @@ def scrape_after_turns(n_turns: int = 2, sets: Iterable[str] = ()) -> Scrape:
         status, page = await http_get(port, "/metrics")
         assert status == 200
         pages.append(page)
+        await then(port)
 
     with otlp_collector() as collector:
         traces = (f"telemetry.otlp_url={collector.url}", "tts.engine=scripted", 'llm.answers=["Yes."]')
-        with_server(script, sets=(*SCRIPTED, *traces, *sets))
+        with_server(script, sets=(*SCRIPTED, *traces), timeout_s=120)
     [page] = pages
     return read_scrape(page)

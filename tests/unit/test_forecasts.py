@@ -93,9 +93,15 @@ def test_only_what_is_under_way_has_been_waited_for() -> None:
     assert of[Rung.FULL] == (100, 100)
     assert of[Rung.SHORT_CLAUSE] == (80, 80)
     assert of[Rung.SHED] == (360, 360)
-    of = by_rung(made.forecasts(replace(REQUEST, rung=Rung.SHED), 60))
-    assert of[Rung.SHED] == (300, 300)
-    assert of[Rung.FULL] == (160, 160)
+    of = by_rung(made.forecasts(replace(REQUEST, rung=Rung.SHORT_CLAUSE), 60))
+    assert of == {Rung.SHORT_CLAUSE: (80, 80), Rung.SHED: (360, 360)}
+    of = by_rung(made.forecasts(replace(REQUEST, rung=Rung.DRAFT), 60))
+    assert of[Rung.DRAFT] == (100, 100)
+
+
+def test_what_was_given_up_is_not_taken_back() -> None:
+    made = measured(Way(Rung.FULL, "a"), Way(Rung.SHED, "b"))
+    assert by_rung(made.forecasts(replace(REQUEST, rung=Rung.SHED), 60)) == {Rung.SHED: (300, 300)}
 
 
 def test_the_longer_nothing_comes_the_later_it_is_forecast() -> None:
@@ -112,6 +118,8 @@ def test_of_a_hedge_whoever_is_first_counts() -> None:
     assert of[Rung.HEDGE][1] == pytest.approx(160, abs=1)
     of = by_rung(made.forecasts(REQUEST, 290))
     assert of[Rung.HEDGE][1] == pytest.approx(70, abs=1)  # the one that was asked is nearly there
+    of = by_rung(made.forecasts(replace(REQUEST, rung=Rung.HEDGE), 40))
+    assert of == {Rung.HEDGE: (120, 120)}
 
 
 def test_load_makes_a_difference() -> None:

@@ -9,14 +9,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
+from voicestack.config.admission import AdmissionSection
+from voicestack.config.answers import AnswersSection
 from voicestack.config.budget import BudgetSection, LadderSection
 from voicestack.config.fleet import FleetSection
 from voicestack.config.kinds import STRICT, HttpUrl, blame
 from voicestack.config.ledger import LedgerSection
 from voicestack.config.mcp import McpSection
 from voicestack.config.models import ModelsSection
+from voicestack.config.opener import OpenerSection
 from voicestack.config.piper import PiperSection
 from voicestack.config.remote import AsrServerSection, TtsServerSection
+from voicestack.config.scripted import ScriptedSection
 from voicestack.config.vllm import VllmSection
 from voicestack.config.webrtc import WebRtcSection
 from voicestack.config.whisper import WhisperSection
@@ -286,6 +290,7 @@ class Config(BaseModel):
     asr: AsrSection = AsrSection()
     llm: LlmSection = LlmSection()
     tts: TtsSection = TtsSection()
+    scripted: ScriptedSection = ScriptedSection()
     whisper: WhisperSection = WhisperSection()
     vllm: VllmSection = VllmSection()
     piper: PiperSection = PiperSection()
@@ -295,8 +300,11 @@ class Config(BaseModel):
     stages: StagesSection = StagesSection()
     mcp: McpSection = McpSection()
     webrtc: WebRtcSection = WebRtcSection()
+    opener: OpenerSection = OpenerSection()
+    answers: AnswersSection = AnswersSection()
     budget: BudgetSection = BudgetSection()
     ladder: LadderSection = LadderSection()
+    admission: AdmissionSection = AdmissionSection()
     fleet: FleetSection = FleetSection()
     ledger: LedgerSection = LedgerSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -23,18 +23,6 @@ class Trail(Protocol):
         ...
 
 
-class TurnListener(Protocol):
-    """Is told of every turn. The methods are those of `Observer`: they must not take long."""
-
-    def turn_recorded(self, record: TurnRecord) -> None:
-        """See `Observer`."""
-        ...
-
-    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `Observer`."""
-        ...
-
-
 class Observer(Protocol):
     """Is told the figures that operators look at."""
 

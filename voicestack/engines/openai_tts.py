@@ -42,6 +42,20 @@ CAUTION = 0.95
 _NOT_PCM = re.compile(
     r"text/|application/json|audio/(mpeg|x?-?wav|wave|ogg|opus|flac|aac|mp4)", re.IGNORECASE
 )
+_NOT_SAMPLES = (
+    b"RIFF",
+    b"OggS",
+    b"fLaC",
+    b"ID3\x03",
+    b"ID3\x04",
+    b"<!DO",
+    b"<!do",
+    b"<htm",
+    b"<?xm",
+    b'{"er',
+)
+"""How files and pages begin that servers send under any name. As samples they would be a bang; a sound begins
+with any of them once in 400 million times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +223,8 @@ class _Reading:
         async with self._client.post("/audio/speech", content=wish, headers=headers) as response:
             _check_kind(response)
             async for data in response.aiter_raw():
+                if not n_bytes and data.startswith(_NOT_SAMPLES):
+                    raise StageRejected("the server sends a file where PCM was asked for", stage="tts")
                 n_bytes += len(data)
                 if n_bytes > max_bytes:
                     raise StageUnavailable(f"{self._client.url} does not stop speaking", stage="tts")
@@ -220,6 +236,8 @@ class _Reading:
                     wanted.reschedule(None)
                     limit.reschedule(loop.time() + self._server.gap_ms / 1e3)
                 self._changed.set()
+        if not self._stream.has_begun:
+            raise StageUnavailable(f"{self._client.url} says nothing", stage="tts")
 
 
 def _check_kind(response: httpx.Response) -> None:

@@ -19,6 +19,7 @@ from voicestack.core.errors import (
 )
 from voicestack.core.notes import Usage
 from voicestack.engines.api_client import api_client
+from voicestack.engines.chat_event import MAX_EVENT_BYTES, chat_event
 
 NO_HEADERS: Mapping[str, str] = {}
 RENDER_S = 2.0
@@ -84,6 +85,8 @@ class ChatClient:
                 rest = b""
                 async for data in response.aiter_raw():
                     *lines, rest = (rest + data).split(b"\n")
+                    if len(rest) > MAX_EVENT_BYTES:
+                        raise StageUnavailable(f"{self.url} sends no events", stage="llm")
                     for line in lines:
                         if not line.startswith(b"data:"):
                             continue
@@ -203,25 +206,20 @@ def usage_of(event: dict[str, Any]) -> Usage | None:
     """What the answer cost so far, if the event says it; llama-server's progress counts the prompt."""
     progress = event.get("prompt_progress")
     if progress and not event.get("usage"):
-        return Usage(input_tokens=progress.get("total", 0), cached_tokens=progress.get("cache", 0))
+        return Usage(input_tokens=progress.get("total") or 0, cached_tokens=progress.get("cache") or 0)
     said = event.get("usage")
     if not said:
         return None
     details = said.get("prompt_tokens_details") or {}
     return Usage(
-        input_tokens=said.get("prompt_tokens", 0),
+        input_tokens=said.get("prompt_tokens") or 0,
         cached_tokens=details.get("cached_tokens") or 0,
-        output_tokens=said.get("completion_tokens", 0),
+        output_tokens=said.get("completion_tokens") or 0,
     )
 
 
 def _event(data: bytes) -> dict[str, Any]:
-    try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        event = None
-    if not isinstance(event, dict):
-        raise StageUnavailable(f"not an event: {data[:MAX_MESSAGE_CHARS]!r}", stage="llm")
+    event = chat_event(data)
     if error := event.get("error"):
         status = error.get("code") if isinstance(error, dict) else None
         raise refusal(status if isinstance(status, int) else 500, data)

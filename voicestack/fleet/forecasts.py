@@ -64,13 +64,19 @@ class SketchForecaster:
     def forecasts(self, request: LlmRequest, waited_ms: float | None) -> tuple[Forecast, ...]:
         """See `ports.Forecaster`.
 
-        What is under way is `request.rung`, for `waited_ms`; everything else would begin now.
+        What is under way is `request.rung`; `waited_ms` is since whoever makes that was asked. What is
+        further down would begin now, and what has been given up is not taken back. Before anything is under
+        way all would begin now.
         """
-        ways = tuple(self.ways.ways(request))
-        under_way = _under_way(request.rung, ways)
-        out = [self._forecast(way, under_way, waited_ms) for way in ways]
-        if under_way is not None and "clause" in under_way.stages and self._short_clause_ratio < 1.0:
-            out.append(self._forecast(replace(under_way, rung=Rung.SHORT_CLAUSE), under_way, waited_ms))
+        ways = list(self.ways.ways(request))
+        if not ways:
+            return ()
+        asked = _Asked(ways[0].replica, request.rung, waited_ms)
+        offered = ways if waited_ms is None else _from(request.rung, ways)
+        out = [self._forecast(way, asked) for way in offered]
+        is_whole = offered[0].rung in (Rung.FULL, Rung.DRAFT) and "clause" in offered[0].stages
+        if is_whole and self._short_clause_ratio < 1.0:
+            out.append(self._forecast(replace(offered[0], rung=Rung.SHORT_CLAUSE), asked))
         return tuple(out)
 
     def expect_filler_ms(self) -> float:
@@ -109,11 +115,11 @@ class SketchForecaster:
                 out[f"{times.stage}_samples"] = times.n
         return out
 
-    def _forecast(self, way: Way, under_way: Way | None, waited_ms: float | None) -> Forecast:
-        n_in_flight = self.ways.n_in_flight(way.replica) + (waited_ms is None)
+    def _forecast(self, way: Way, asked: "_Asked") -> Forecast:
+        n_in_flight = self.ways.n_in_flight(way.replica) + (asked.waited_ms is None)
         parts: list[P50AndP95] = []
         if "llm" in way.stages:
-            parts.append(self._llm(way, under_way, waited_ms, n_in_flight))
+            parts.append(self._llm(way, asked, n_in_flight))
         for stage in way.stages:
             if stage != "llm":
                 replica = way.replica if stage == "clause" else ""
@@ -123,37 +129,42 @@ class SketchForecaster:
         p50_ms, p95_ms = _sum_of(parts)
         return Forecast(way.rung, p50_ms + way.extra_ms, p95_ms + way.extra_ms, way.replica)
 
-    def _llm(self, way: Way, under_way: Way | None, waited_ms: float | None, n_in_flight: int) -> P50AndP95:
+    def _llm(self, way: Way, asked: "_Asked", n_in_flight: int) -> P50AndP95:
         """The time to the first token."""
-        is_under_way = (
-            under_way is not None
-            and way.replica == under_way.replica
-            and way.rung
-            in (
-                under_way.rung,
-                Rung.SHORT_CLAUSE,
-            )
-        )
-        left = self._left("llm", way.replica, n_in_flight, (waited_ms or 0.0) if is_under_way else 0.0)
-        if way.rung is not Rung.HEDGE or under_way is None or waited_ms is None:
+        is_under_way = asked.waited_ms is not None and way.rung in (asked.rung, Rung.SHORT_CLAUSE)
+        left = self._left("llm", way.replica, n_in_flight, asked.waited_ms if is_under_way else None)
+        if way.rung is not Rung.HEDGE or is_under_way:  # what had been asked before is late: not counted on
             return left.quantile_ms(0.5), left.quantile_ms(0.95)
-        other = self._left("llm", under_way.replica, n_in_flight, waited_ms)
-        return first_of_ms(left, other, 0.5), first_of_ms(left, other, 0.95)
+        first = self._left("llm", asked.first, n_in_flight, asked.waited_ms)
+        return first_of_ms(left, first, 0.5), first_of_ms(left, first, 0.95)
 
-    def _left(self, stage: str, replica: str, n_in_flight: int, waited_ms: float = 0.0) -> Left:
+    def _left(self, stage: str, replica: str, n_in_flight: int, waited_ms: float | None = None) -> Left:
         """Of a replica that too little is known of, what the stage takes elsewhere."""
         now_ns, bucket = self._clock.now_ns(), bucket_of(n_in_flight)
         for name in (replica, ""):
             times = self._times.get((stage, name))
             sketch = times.sketch(bucket, now_ns) if times is not None else None
             if sketch is not None:
-                return Left(sketch, waited_ms)
+                return Left(sketch, waited_ms or 0.0)
         raise AssertionError(stage)  # all stages of `ways.STAGES` are supposed to take something
 
 
-def _under_way(rung: Rung, ways: tuple[Way, ...]) -> Way | None:
-    """The way of the rung; of a rung that is not the LLM's, the first."""
-    return next((way for way in ways if way.rung is rung), ways[0] if ways else None)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is under way: the replica that was asked first, the rung, and for how long; None: nothing is."""
+
+    first: str
+    rung: Rung
+    waited_ms: float | None
+
+
+def _from(rung: Rung, ways: list[Way]) -> list[Way]:
+    """The way that is under way, and those further down the ladder.
+
+    That of a rung that is not the LLM's (a draft, a short clause) is the first, FULL.
+    """
+    under_way = next((way for way in ways if way.rung is rung), ways[0])
+    return [replace(under_way, rung=rung), *(way for way in ways if way.rung.place > rung.place)]
 
 
 def _sum_of(parts: list[P50AndP95]) -> P50AndP95:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.orders import Orders
@@ -14,6 +14,8 @@ from voicestack.core.notes import Usage
 from voicestack.core.rungs import Rung
 from voicestack.core.tools import NO_TOOLS
 from voicestack.core.turn_record import Use
+from voicestack.fleet.asking import Asking
+from voicestack.fleet.opener_times import OpenerTimes
 from voicestack.fleet.opening import Opening, Seam
 from voicestack.ports import Llm, LlmDelta, LlmRequest
 
@@ -30,12 +32,14 @@ class Small:
         name: In ledgers and forecasts.
         region: Where it is.
         avoided: See `Opening`.
+        times: How long its openers take.
     """
 
     llm: Llm
     name: str = "opener"
     region: str = "local"
     avoided: Sequence[str] = ()
+    times: OpenerTimes = field(default_factory=OpenerTimes)
 
 
 class OpenedReply:
@@ -57,14 +61,12 @@ class OpenedReply:
         self._asked = request
         rung = Rung.FULL if request.rung is Rung.SMALL_OPENER else request.rung
         self._request = replace(request, rung=rung, orders=Orders())
-        self._whole = llm.reply(self._request)
-        self._first: LlmDelta | None = None
-        self._error: StageError | None = None
+        self._changed = asyncio.Event()
+        self._whole = Asking(llm.reply(self._request), scope, self._changed.set)
         self._opener = ""
         self._n_tokens = 0  # that the smaller one has written
         self._asked_ns: int | None = None  # when it was asked
         self._opening: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
         self.counts: Counter[str] = Counter()
 
     async def deltas(self) -> AsyncGenerator[LlmDelta, None]:
@@ -73,38 +75,28 @@ class OpenedReply:
         Raises:
             StageError: the one that is asked has failed.
         """
-        first = self._scope.start(self._begin(), name="llm-first")
         if self._asked.rung is Rung.SMALL_OPENER:
             self._open()
         self._scope.start(self._obey(), name="opener-orders")
-        async with aclosing(self._whole):
-            try:
-                while self._first is None and self._error is None and not self._opener:
-                    await self._changed.wait()
-                    self._changed.clear()
-                if self._error is not None:
-                    raise self._error
-                if self._first is not None:
-                    self._lose()
-                    yield self._first
-                    async for delta in self._whole:
+        async with self._whole as whole:
+            while self._is_open:
+                await self._changed.wait()
+                self._changed.clear()
+            if not self._opener:
+                self._lose()
+                async with aclosing(whole.answer()) as answer:
+                    async for delta in answer:
                         yield delta
-                    return
-            finally:
-                first.cancel()
-                await asyncio.wait([first])  # a generator cannot be closed while it runs
+                return
         yield LlmDelta(self._opener)
         async with aclosing(self._go_on()) as rest:
             async for delta in rest:
                 yield delta
 
-    async def _begin(self) -> None:
-        """Wait for the first token of the one that is asked."""
-        try:
-            self._first = await anext(self._whole, LlmDelta())
-        except StageError as error:
-            self._error = error
-        self._changed.set()
+    @property
+    def _is_open(self) -> bool:
+        """Whether it is not known yet who begins."""
+        return self._whole.first is None and self._whole.error is None and not self._opener
 
     async def _obey(self) -> None:
         """Take orders: ask the smaller one, or pass them on."""
@@ -118,35 +110,26 @@ class OpenedReply:
 
     def _open(self) -> None:
         """Ask the smaller one, unless that has been done or comes too late."""
-        if self._opening is None and self._first is None:
+        if self._opening is None and self._is_open:
             self.counts["asked"] += 1
             self._asked_ns = self._clock.now_ns()
             self._opening = self._scope.start(self._write_opener(), name="opener")
 
     async def _write_opener(self) -> None:
         try:
-            clause = await self._clause()
+            clause = await opener_of(self._small, self._asked, self._count)
         except StageError:
             self._end("failed")
             return
         if not clause:
             self._end("rejected")
-        elif self._first is None and self._error is None:
+        elif self._is_open:
             self._opener = clause
             self._end("heard")
             self._changed.set()
 
-    async def _clause(self) -> str:
-        """What the smaller one opens with; empty if that is not good enough. Raises StageError."""
-        opening = Opening(self._small.avoided)
-        async with aclosing(self._small.llm.reply(asked_of_small(self._asked))) as deltas:
-            async for delta in deltas:
-                if delta.call is not None:
-                    return ""
-                self._n_tokens += bool(delta.text)
-                if (clause := opening.push(delta.text)) is not None:
-                    return clause
-        return opening.end()
+    def _count(self) -> None:
+        self._n_tokens += 1
 
     def _lose(self) -> None:
         """The other one was sooner."""
@@ -161,11 +144,15 @@ class OpenedReply:
         trail, won = self._asked.trail, outcome == "heard"
         if not won:
             self.counts["wasted_tokens"] += self._n_tokens
+        first_ms = (self._clock.now_ns() - self._asked_ns) / 1e6 if won else None
+        if first_ms is not None:
+            self._small.times.took(first_ms)
+        elif outcome == "failed":
+            self._small.times.failed()
         if trail is None:
             return
         if not won and self._n_tokens:
             trail.wasted(self._n_tokens)
-        first_ms = (self._clock.now_ns() - self._asked_ns) / 1e6 if won else None
         trail.used(Use("llm", self._small.name, self._small.region, first_ms=first_ms, won=won))
 
     async def _go_on(self) -> AsyncGenerator[LlmDelta, None]:
@@ -187,6 +174,20 @@ class OpenedReply:
                     yield replace(delta, text=text, usage=usage)
         if rest := seam.end():
             yield LlmDelta(rest)
+
+
+async def opener_of(small: Small, request: LlmRequest, on_token: Callable[[], None]) -> str:
+    """What the smaller one opens an answer with; empty if that is not good enough. Raises StageError."""
+    opening = Opening(small.avoided)
+    async with aclosing(small.llm.reply(asked_of_small(request))) as deltas:
+        async for delta in deltas:
+            if delta.call is not None:
+                return ""
+            if delta.text:
+                on_token()
+            if (clause := opening.push(delta.text)) is not None:
+                return clause
+    return opening.end()
 
 
 def asked_of_small(request: LlmRequest) -> LlmRequest:

@@ -23,7 +23,7 @@ from voicestack.telemetry.turn_table import ORIGINS, RUNGS, VERDICTS, TurnTable
 FACETS = {f"{name}s": name for name in ORIGINS}
 MAX_EARLIER = 50_000
 """Turns that one question reads from the store, the newest: a second or two. Answers say how far they go."""
-TICKS_MS = 60_000
+KEPT_MS = 60_000
 """How good or bad the turns of the store were is counted again after so long."""
 
 
@@ -195,8 +195,8 @@ class LedgerReader:
     def _stored_count(self, reader: Reader, window: TurnFilter) -> Count:
         """Counted once a minute: thirty days of turns are many."""
         assert self._earlier is not None
-        to_ms = -(-window.to_ms // TICKS_MS) * TICKS_MS
-        key = (reader, replace(window, from_ms=window.from_ms // TICKS_MS * TICKS_MS, to_ms=to_ms))
+        to_ms = -(-window.to_ms // KEPT_MS) * KEPT_MS
+        key = (reader, replace(window, from_ms=window.from_ms // KEPT_MS * KEPT_MS, to_ms=to_ms))
         if key not in self._counts:
             try:
                 count = _count(self._earlier.verdicts(*key))

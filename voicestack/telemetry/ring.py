@@ -17,7 +17,7 @@ LONGEST_TURN_MS = 600_000
 
 
 class Ring:
-    """Keeps the last turns.
+    """Keeps the last turns. A `TurnListener`.
 
     Args:
         n_max: So many.
@@ -35,11 +35,11 @@ class Ring:
         self._table.add(earlier)
 
     def turn_recorded(self, record: TurnRecord) -> None:
-        """A turn is over."""
+        """See `TurnListener`."""
         self._fresh.append(record)
 
     def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """The peer has said when a turn was heard that is over."""
+        """See `TurnListener`."""
         self._fresh.append((turn_id, marks))
 
     @contextmanager

@@ -1,8 +1,10 @@
 """What does the dashboard's API say of one turn?"""
 
+from dataclasses import asdict
 from typing import Any
 
 from voicestack.core.marks import Mark, hidden_ms, work_ms
+from voicestack.core.rungs import Taken
 from voicestack.core.turn_record import TurnRecord
 
 
@@ -44,39 +46,12 @@ def turn_row(record: TurnRecord, recording: str | None = None) -> dict[str, Any]
         "cut_off": record.was_cut_off,
         "drafted": marks.drafted,
         "interrupted": marks.interrupted,
-        "spans": [
-            {
-                "stage": span.stage,
-                "start_ms": span.start_ms,
-                "end_ms": span.end_ms,
-                "hidden_ms": span.hidden_ms,
-            }
-            for span in spans
-        ],
+        "spans": [asdict(span) for span in spans],
         "hidden_ms": hidden_ms(spans),
         "work_ms": work_ms(spans),
         "marks": {mark.value: (at_ns - zero) / 1e6 for mark, at_ns in marks.at_ns.items()},
-        "rungs": [
-            {
-                "rung": taken.rung.value,
-                "reason": taken.reason,
-                "at_ms": (taken.at_ns - zero) / 1e6,
-                "remaining_ms": taken.remaining_ms,
-                "forecast_ms": taken.forecast_ms,
-            }
-            for taken in record.taken
-        ],
-        "uses": [
-            {
-                "stage": use.stage,
-                "replica": use.replica,
-                "region": use.region,
-                "warm": use.warm,
-                "first_ms": use.first_ms,
-                "won": use.won,
-            }
-            for use in record.uses
-        ],
+        "rungs": [_rung_row(taken, zero) for taken in record.taken],
+        "uses": [asdict(use) for use in record.uses],
         "n_drafts": record.n_drafts,
         "drafted_tokens": record.drafted_tokens,
         "wasted_tokens": record.wasted_tokens,
@@ -86,4 +61,14 @@ def turn_row(record: TurnRecord, recording: str | None = None) -> dict[str, Any]
         "user_text": record.user_text,
         "agent_text": record.agent_text,
         "recording": recording,
+    }
+
+
+def _rung_row(taken: Taken, zero: int) -> dict[str, Any]:
+    return {
+        "rung": taken.rung.value,
+        "reason": taken.reason,
+        "at_ms": (taken.at_ns - zero) / 1e6,
+        "remaining_ms": taken.remaining_ms,
+        "forecast_ms": taken.forecast_ms,
     }

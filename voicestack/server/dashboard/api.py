@@ -3,21 +3,24 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from voicestack.access.guard import Visitor
 from voicestack.access.principal import Denied
 from voicestack.core.errors import VoiceStackError
-from voicestack.core.turn_record import Origin
+from voicestack.core.ids import SessionId
+from voicestack.core.turn_record import Origin, TurnRecord
 from voicestack.server.dashboard.live import Feed
 from voicestack.server.dashboard.live_route import LiveEndpoint
-from voicestack.server.dashboard.wishes import Query, filter_of, page_of
+from voicestack.server.dashboard.wishes import filter_of, page_of
 from voicestack.server.stages.errors import told
+from voicestack.session.recorder import Recorder
 from voicestack.telemetry.pages import Page
 from voicestack.telemetry.reading import LedgerReader, Unreadable
 from voicestack.telemetry.turn_filter import Reader
@@ -47,6 +50,7 @@ class Shown:
         origin: Where the server belongs.
         keeps_transcripts: Whether the ledger holds words.
         ring_turns: How many turns are kept in memory.
+        record_dir: Where recordings are; empty for none.
         unix_ms: The time.
     """
 
@@ -58,12 +62,47 @@ class Shown:
     keeps_transcripts: bool
     ring_turns: int
     unix_ms: Callable[[], int]
+    record_dir: str = ""
+
+    def recording_of(self, record: TurnRecord) -> Path | None:
+        """The recording of a turn's call; None if there is none here. It is on the server that held it."""
+        if not self.record_dir:
+            return None
+        path = Recorder(self.record_dir, SessionId(record.session)).path
+        return path if path.is_file() else None
 
 
-def api_routes(shown: Shown) -> list[Route]:
-    """The routes, for whoever has a key."""
+class DashboardApi:
+    """The routes of the questions, for whoever has a key.
 
-    async def me(reader: Reader, _: Request) -> Json:
+    Args:
+        shown: What they are about.
+    """
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown, self._reader = shown, shown.reader
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        questions: Mapping[str, Question] = {
+            "/me": self._me,
+            "/facets": self._facets,
+            "/overview": self._overview,
+            "/heat": self._heat,
+            "/turns": self._turns,
+            "/turns/{id}": self._turn,
+            "/compare": self._compare,
+            "/replicas": self._replicas,
+            "/capacity": self._capacity,
+        }
+        return [
+            *(Route(API + path, _answered(question)) for path, question in questions.items()),
+            Route(f"{API}/turns/{{id}}/recording", _answered(self._recording)),
+            Route(f"{API}/live", LiveEndpoint(self._shown.feed, self._shown.unix_ms), methods=["GET"]),
+        ]
+
+    async def _me(self, reader: Reader, _: Request) -> Json:
+        shown = self._shown
         return {
             "tenant": reader.tenant,
             "is_operator": reader.is_operator,
@@ -72,61 +111,58 @@ def api_routes(shown: Shown) -> list[Route]:
             "release": shown.origin.release,
             "keeps_transcripts": shown.keeps_transcripts,
             "ring_turns": shown.ring_turns,
-            **await asyncio.to_thread(shown.reader.extent, reader),
+            **await asyncio.to_thread(self._reader.extent, reader),
         }
 
-    async def facets(reader: Reader, _: Request) -> Json:
-        return await asyncio.to_thread(shown.reader.facets, reader)
+    async def _facets(self, reader: Reader, _: Request) -> Json:
+        return await asyncio.to_thread(self._reader.facets, reader)
 
-    async def overview(reader: Reader, request: Request) -> Json:
-        wanted = filter_of(_query(request), shown.unix_ms())
-        return await asyncio.to_thread(shown.reader.overview, reader, wanted)
+    async def _overview(self, reader: Reader, request: Request) -> Json:
+        wanted = filter_of(request.query_params, self._shown.unix_ms())
+        return await asyncio.to_thread(self._reader.overview, reader, wanted)
 
-    async def heat(reader: Reader, request: Request) -> Json:
-        wanted = filter_of(_query(request), shown.unix_ms())
-        return await asyncio.to_thread(shown.reader.heat, reader, wanted)
+    async def _heat(self, reader: Reader, request: Request) -> Json:
+        wanted = filter_of(request.query_params, self._shown.unix_ms())
+        return await asyncio.to_thread(self._reader.heat, reader, wanted)
 
-    async def turns(reader: Reader, request: Request) -> Json:
-        query = _query(request)
-        wanted, (limit, after) = filter_of(query, shown.unix_ms()), page_of(query)
-        return rows_of(await asyncio.to_thread(shown.reader.page, reader, wanted, limit, after))
+    async def _turns(self, reader: Reader, request: Request) -> Json:
+        query = request.query_params
+        wanted, (limit, after) = filter_of(query, self._shown.unix_ms()), page_of(query)
+        return rows_of(await asyncio.to_thread(self._reader.page, reader, wanted, limit, after))
 
-    async def turn(reader: Reader, request: Request) -> Json | Denied:
-        record = await asyncio.to_thread(shown.reader.find, reader, request.path_params["id"])
-        return NO_TURN if record is None else turn_row(record)
+    async def _turn(self, reader: Reader, request: Request) -> Json | Denied:
+        record = await asyncio.to_thread(self._reader.find, reader, request.path_params["id"])
+        if record is None:
+            return NO_TURN
+        path = await asyncio.to_thread(self._shown.recording_of, record)
+        return turn_row(record, f"{API}/turns/{record.id}/recording" if path else None)
 
-    async def compare(reader: Reader, request: Request) -> Json:
-        query, now_ms = _query(request), shown.unix_ms()
+    async def _recording(self, reader: Reader, request: Request) -> Response | Denied:
+        record = await asyncio.to_thread(self._reader.find, reader, request.path_params["id"])
+        path = None if record is None else await asyncio.to_thread(self._shown.recording_of, record)
+        if path is None:
+            return NO_TURN
+        headers = {"Cache-Control": "no-store"}
+        return FileResponse(path, 200, headers, "application/x-ndjson", filename=path.name)
+
+    async def _compare(self, reader: Reader, request: Request) -> Json:
+        query, now_ms = request.query_params, self._shown.unix_ms()
         a, b = filter_of(query, now_ms, "a_"), filter_of(query, now_ms, "b_")
-        return await asyncio.to_thread(shown.reader.compare, reader, a, b)
+        return await asyncio.to_thread(self._reader.compare, reader, a, b)
 
-    async def replicas(reader: Reader, _: Request) -> Json | Denied:
-        return {"replicas": list(shown.replicas())} if reader.is_operator else NOT_OPERATOR
+    async def _replicas(self, reader: Reader, _: Request) -> Json | Denied:
+        return {"replicas": list(self._shown.replicas())} if reader.is_operator else NOT_OPERATOR
 
-    async def capacity(reader: Reader, _: Request) -> Json | Denied:
-        return shown.capacity() if reader.is_operator else NOT_OPERATOR
-
-    questions: Mapping[str, Question] = {
-        "/me": me,
-        "/facets": facets,
-        "/overview": overview,
-        "/heat": heat,
-        "/turns": turns,
-        "/turns/{id}": turn,
-        "/compare": compare,
-        "/replicas": replicas,
-        "/capacity": capacity,
-    }
-    routes = [Route(API + path, _answered(question)) for path, question in questions.items()]
-    return [*routes, Route(f"{API}/live", LiveEndpoint(shown.feed, shown.unix_ms), methods=["GET"])]
+    async def _capacity(self, reader: Reader, _: Request) -> Json | Denied:
+        return self._shown.capacity() if reader.is_operator else NOT_OPERATOR
 
 
-Question = Callable[[Reader, Request], Awaitable[Json | Denied]]
+Question = Callable[[Reader, Request], Awaitable[Json | Response | Denied]]
 
 
 def _answered(question: Question) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        found: Json | Denied
+        found: Json | Response | Denied
         try:
             found = await question(reader_of(request.state.visitor), request)
         except Unreadable:
@@ -136,7 +172,7 @@ def _answered(question: Question) -> Callable[[Request], Awaitable[Response]]:
             return _json(failed.answer.model_dump(), failed.status)
         if isinstance(found, Denied):
             return Response(found.body, found.status, found.headers, "application/json")
-        return _json(found)
+        return found if isinstance(found, Response) else _json(found)
 
     return answer
 
@@ -150,10 +186,6 @@ def rows_of(page: Page) -> Json:
     """A page of turns as JSON."""
     after = None if page.after is None else f"{page.after.began_ms}.{page.after.turn_id}"
     return {"turns": [turn_row(record) for record in page.records], "next": after, "n_total": page.n_total}
-
-
-def _query(request: Request) -> Query:
-    return request.query_params
 
 
 def _json(body: Json, status: int = 200) -> Response:

@@ -12,6 +12,7 @@ import orjson
 
 from voicestack.aio.prefetch import Channel, Full
 from voicestack.core.glance import Glance
+from voicestack.core.marks import TurnMarks
 from voicestack.core.turn_record import TurnRecord
 from voicestack.telemetry.turn_filter import Reader, TurnFilter
 from voicestack.telemetry.turn_rows import turn_row
@@ -91,7 +92,7 @@ class Watcher:
 
 
 class Feed:
-    """Tells all watchers.
+    """Tells all watchers. A `TurnListener`.
 
     Args:
         sources: What is told.
@@ -126,13 +127,16 @@ class Feed:
         watcher.events.close()
 
     def turn_recorded(self, record: TurnRecord) -> None:
-        """A turn is over."""
+        """See `TurnListener`."""
         if not self._watchers:
             return
         origin = record.origin
         of_whom = [one for one in self._watchers if one.sees(origin.tenant, origin.route, origin.region)]
         if of_whom:
             self._tell(of_whom, event_of("turn", turn_row(record)))
+
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
+        """See `TurnListener`. It is told with the turn: only of short answers does it come later."""
 
     async def run(self, is_stopping: Callable[[], bool]) -> None:
         """Tell what is told from time to time, until the server stops; then let everybody go."""
