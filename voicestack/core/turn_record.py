@@ -114,8 +114,9 @@ class TurnRecord:
         if is_whole and response_ms is not None and response_ms <= self.budget_ms:
             return "met"
         silence_ms = self.silence_ms
-        if silence_ms is None:
-            return "unmeasured"
+        if silence_ms is None:  # a turn that came to nothing, or one in which nothing was to be said
+            is_mute = Mark.SPEECH_END in self.marks.at_ns and not is_whole
+            return "missed" if is_mute else "unmeasured"
         says_so = any(not taken.rung.is_answer for taken in self.taken)
         return "declared" if says_so and silence_ms <= DEAD_AIR_MS else "missed"
 
