@@ -66,7 +66,7 @@ class Session:
     ) -> None:
         self.id, self.new_id = session_id, new_id
         self.history, self.settings = History(), settings
-        self.scope = Scope()
+        self.scope, n_tokens = Scope(), tuning.context_tokens
         clock = self.scope.clock(clock)
         self._transport, self._engines, self._tuning = transport, engines, tuning
         self.tell = transport.tell
@@ -89,8 +89,7 @@ class Session:
         self.tool_servers, go_on = engines.tool_servers, self._go_on if tuning.continue_replies else None
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
-        n_tokens, offer = tuning.context_tokens, self.served.offer
-        self.brief = Brief(session_id, self.history, n_tokens, new_id, offer, origin.tenant)
+        self.brief = Brief(session_id, self.history, n_tokens, new_id, self.served.offer, origin.tenant)
         self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,
