@@ -70,6 +70,7 @@ def assemble(config: Config, clock: Clock) -> Assembly:
                 await engine.close()
 
     forecaster = SketchForecaster(clock, ways_of(rungs.llm), budget_of(config))
+    fleet.tell_times(forecaster)
     engines = Engines(vad, fleet.asr, rungs.llm, voice, _tool_servers(config), forecaster)
     supervised = (
         *(*asr_runs, *llm_runs, *tts_runs),
