@@ -64,9 +64,15 @@ def watch_engines(metrics: Metrics, engines: Engines, heartbeat: Heartbeat | Non
         engines.llm.measures.on_answer.append(metrics.llm.answered)
 
 
-def watch_fleet(metrics: Metrics, fleet: Fleet, rungs: Rungs) -> None:
-    """Export what was done with the replicas, and what became of openers and of remembered answers."""
-    for name, one in {**fleet.pools(), **rungs.measured}.items():
+def watch_fleet(metrics: Metrics, fleet: Fleet) -> None:
+    """Export what was done with the replicas."""
+    for name, pool in fleet.pools().items():
+        metrics.engines.watch_figures(name, pool.figures)
+
+
+def watch_rungs(metrics: Metrics, rungs: Rungs) -> None:
+    """Export what became of openers and of remembered answers."""
+    for name, one in rungs.measured.items():
         metrics.engines.watch_figures(name, one.figures)
 
 

@@ -33,7 +33,14 @@ from voicestack.server.dashboard.made import Dashboard, dashboard_of
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.gate import Gate, gate_of
 from voicestack.server.ice import IceServers
-from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_fleet, watch_starts
+from voicestack.server.keep_warm import (
+    heartbeat_of,
+    warmth_of,
+    watch_engines,
+    watch_fleet,
+    watch_rungs,
+    watch_starts,
+)
 from voicestack.server.ledger import Ledger, ledger_of
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
@@ -130,7 +137,7 @@ def _metrics(
     metrics = Metrics(version=__version__, profile=config.profile, tenants=tenants)
     metrics.watch_refusals(lambda: guard.refusals)
     watch_engines(metrics, assembly.local, heartbeat)
-    watch_fleet(metrics, assembly.fleet, assembly.rungs)
+    watch_fleet(metrics, assembly.fleet)
     watch_rungs(metrics, assembly.rungs)
     watch_starts(metrics, readiness, assembly.supervised)
     return metrics
