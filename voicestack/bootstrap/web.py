@@ -25,7 +25,12 @@ MADE = ("node_modules", "dist")
 """Folders in `FOLDER` that are no sources."""
 GAVE_UP = LOGS / "page-not-built"
 """From which sources and with which Node `make run` could not build the page: it does not try for ever."""
-TEST_PROGRAMS = {"chromium": "chromium", "turnserver": "coturn", "pg_ctlcluster": "postgresql"}
+TEST_PROGRAMS = {
+    "chromium": "chromium",
+    "turnserver": "coturn",
+    "pg_ctlcluster": "postgresql",
+    "promtool": "prometheus",
+}
 """What the tests run, and Debian's packages of it. (The server of PostgreSQL itself is in no PATH.)"""
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from voicestack.core.marks import Span
 from voicestack.server.dashboard.questions import LIVE, QUESTIONS, RECORDING, Asked
 from voicestack.server.site import TYPES
+from voicestack.server.stages.chat_wire import ChatChunk, ChatCompletion, ChatWish
 from voicestack.server.stages.errors import STATUSES
 from voicestack.server.stages.wire import (
     AudioDelta,
@@ -288,6 +289,21 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         about="The file is cut at silences; the recogniser that also listens to calls hears the pieces. "
         "While there are calls, requests go at the pace of `stages.beside_calls_ratio`.",
         request={"multipart/form-data": TranscriptionForm},
+        errors=_STAGE_ERRORS,
+    ),
+    ("POST", "/v1/chat/completions"): Operation(
+        "createChatCompletion",
+        "Go on with this conversation",
+        {
+            200: Answer(
+                "The answer; events with `stream`",
+                {JSON: ChatCompletion, EVENTS: {"anyOf": [ChatChunk, ErrorAnswer]}},
+            )
+        },
+        about="By the server's own language model, after the answers in its own calls: so one server is a "
+        "replica of another. The header `x-voicestack-limit-ms` says how long the answer is waited for; one "
+        "that cannot begin by then is refused, or dropped, with 504 and `deadline_exceeded`.",
+        request={JSON: ChatWish},
         errors=_STAGE_ERRORS,
     ),
     ("POST", "/v1/audio/speech"): Operation(

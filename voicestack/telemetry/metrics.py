@@ -27,6 +27,7 @@ from voicestack.telemetry.engines import EngineReadings
 from voicestack.telemetry.exposition import write_metrics
 from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.llm import LlmReadings
+from voicestack.telemetry.queues import QueueReadings
 from voicestack.telemetry.turns import TurnReadings
 
 STAGE_EDGES_S = (
@@ -59,7 +60,7 @@ BARGE_IN_EDGES_S = (
 REQUEST_EDGES_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """A phrase takes tens of milliseconds, an hour of audio minutes."""
 
-STAGE_REQUESTS = ("transcriptions", "speech")
+STAGE_REQUESTS = ("transcriptions", "speech", "completions")
 REQUEST_OUTCOMES = ("answered", "refused", "failed", "abandoned")
 
 
@@ -83,8 +84,9 @@ class Metrics:
         llm: What requests to the language model took.
         engines: What the engines say of themselves, and how they started.
         turns: Budgets, rungs, objectives.
-        on_turn: Who else is told of every turn that is over. Must not wait.
+        listeners: Who else is told of every turn. Must not wait.
         exports: What else is exported, asked at every scrape.
+        queues: What waits in front of the stages.
     """
 
     def __init__(self, *, version: str, profile: str, tenants: Sequence[str] = ()) -> None:
@@ -107,8 +109,8 @@ class Metrics:
         self.llm = LlmReadings()
         self.engines = EngineReadings()
         self.turns = TurnReadings(tenants)
-        self.on_turn: list[Callable[[TurnRecord], None]] = []
         self.exports: list[Callable[[], Iterator[Metric]]] = []
+        self.queues = QueueReadings()
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
         self._calls: Callable[[], CallReadings] = CallReadings
@@ -132,8 +134,6 @@ class Metrics:
     def turn_recorded(self, record: TurnRecord) -> None:
         """See `ports.Observer`."""
         self.turns.recorded(record)
-        for tell in self.on_turn:
-            tell(record)
         for listener in self.listeners:
             listener.turn_recorded(record)
 
@@ -213,6 +213,7 @@ class Metrics:
         yield from self.turns.export()
         for export in self.exports:
             yield from export()
+        yield from self.queues.export()
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
 
     def _queues(self) -> Iterator[Metric]:

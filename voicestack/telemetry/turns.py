@@ -133,7 +133,7 @@ class TurnReadings:
 
     def _split(self, spans: Sequence[Span], cold: bool) -> None:
         for span in spans:
-            self._parts["exposed", span.stage, cold].add(exposed_ms(span) / 1e3)
+            self._parts["exposed", span.stage, cold].add(max(0.0, exposed_ms(span)) / 1e3)
             self._parts["hidden", span.stage, cold].add(span.hidden_ms / 1e3)
 
     def export(self) -> Iterator[Metric]:
