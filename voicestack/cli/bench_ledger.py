@@ -22,7 +22,8 @@ from voicestack.aio.clock import Clock, SystemClock
 from voicestack.cli.bench_proc import own_cpu_ns
 from voicestack.cli.ledger_turns import LookedAt, Turns, Unobserved, bench_metrics, tracing, written
 from voicestack.core.turn_record import TurnRecord
-from voicestack.ports import Observer, TurnListener
+from voicestack.core.watching import Observer
+from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.store.writer import Writer
 
 SUMMARY = "what the budget, the ledger and the figures cost, of a core"
