@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from voicestack.cli.dialing import NoServer
 
@@ -60,11 +61,16 @@ def usable_cpus() -> list[int]:
 
 @asynccontextmanager
 async def own_server(
-    options: Sequence[str], *, port: int, cpu: int | None, ready_s: float = _READY_TIMEOUT_S
+    options: Sequence[str],
+    *,
+    port: int,
+    cpu: int | None,
+    ready_s: float = _READY_TIMEOUT_S,
+    root: Path | None = None,
 ) -> AsyncIterator[int]:
     """Run `voicestack serve` with `options` on one core until the block ends. Yields its process id.
 
-    It may take `ready_s` to become ready.
+    It may take `ready_s` to become ready. `root` is a checkout whose program is run instead of this one.
 
     Raises:
         NoServer: it does not become ready; the message ends with what it printed last.
@@ -80,6 +86,8 @@ async def own_server(
             *options,
             stdout=log,
             stderr=log,
+            env=None if root is None else {**os.environ, "PYTHONPATH": str(root)},
+            cwd=root,
         )
         if cpu is not None:
             pin(0, set(cpus))
