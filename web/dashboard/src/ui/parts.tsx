@@ -145,7 +145,7 @@ export function Table(props: {
 }) {
   const numeric = (column: number) => (props.numeric?.includes(column) ? "numeric" : undefined);
   return (
-    <div class="table-frame" tabIndex={0} role="region" aria-label={props.caption} onKeyDown={roam}>
+    <div class="table-frame" tabIndex={0} role="region" aria-label={`${props.caption} (table)`} onKeyDown={roam}>
       <table>
         <caption class={props.shown ? "" : "unseen"}>{props.caption}</caption>
         <thead>
