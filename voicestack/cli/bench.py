@@ -23,6 +23,7 @@ from voicestack.cli import (
     bench_gpu,
     bench_grid,
     bench_idle,
+    bench_overload,
     bench_planner,
     bench_priming,
     bench_rtc,
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     v2v.set_defaults(measure=run_v2v)
     others = {
         "capacity": bench_capacity,
+        "overload": bench_overload,
         "impair": bench_grid,
         "rtc-capacity": bench_rtc,
         "wer": bench_wer,

@@ -73,6 +73,8 @@ def read_trace(path: Path) -> list[Served]:
             turns.append(Served(**json.loads(line)))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{path}:{number}: no turn ({error})") from None
+    if not turns:
+        raise ConfigError(f"{path}: no turns")
     return turns
 
 
@@ -91,7 +93,7 @@ async def record(
         config: Which engines.
         clock: To measure with.
         loads: Numbers of callers.
-        n_turns: At each load.
+        n_turns: At each load, in equal parts.
         tell: Is told how it goes.
 
     Raises:
@@ -106,9 +108,12 @@ async def record(
         for place, n_callers in enumerate(loads):
             tell(f"{n_callers} at once ...")
             async with Scope() as scope:
-                for caller in range(n_callers):
-                    share = n_turns // n_callers + (caller < n_turns % n_callers)
-                    scope.start(ask.turns(f"{place}-{caller}", caller, share), name=f"caller-{caller}")
+                callers = [
+                    scope.start(ask.turns(f"{place}-{caller}", caller, n_turns // n_callers), name="caller")
+                    for caller in range(n_callers)
+                ]
+                for one in callers:
+                    await one
     return turns
 
 

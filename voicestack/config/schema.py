@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
+from voicestack.config.admission import AdmissionSection
 from voicestack.config.answers import AnswersSection
 from voicestack.config.budget import BudgetSection, LadderSection
 from voicestack.config.fleet import FleetSection
@@ -19,6 +20,7 @@ from voicestack.config.models import ModelsSection
 from voicestack.config.opener import OpenerSection
 from voicestack.config.piper import PiperSection
 from voicestack.config.remote import AsrServerSection, TtsServerSection
+from voicestack.config.scripted import ScriptedSection
 from voicestack.config.vllm import VllmSection
 from voicestack.config.webrtc import WebRtcSection
 from voicestack.config.whisper import WhisperSection
@@ -288,6 +290,7 @@ class Config(BaseModel):
     asr: AsrSection = AsrSection()
     llm: LlmSection = LlmSection()
     tts: TtsSection = TtsSection()
+    scripted: ScriptedSection = ScriptedSection()
     whisper: WhisperSection = WhisperSection()
     vllm: VllmSection = VllmSection()
     piper: PiperSection = PiperSection()
@@ -301,6 +304,7 @@ class Config(BaseModel):
     answers: AnswersSection = AnswersSection()
     budget: BudgetSection = BudgetSection()
     ladder: LadderSection = LadderSection()
+    admission: AdmissionSection = AdmissionSection()
     fleet: FleetSection = FleetSection()
     ledger: LedgerSection = LedgerSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -18,6 +18,7 @@ from voicestack.core.errors import StageOverloaded, StageRejected, StageTimeout,
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
 from voicestack.core.prompt_room import context_tokens_of, fit_context
+from voicestack.core.queues import QueueReading
 from voicestack.core.rungs import Rung
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.chat_template import DEAF, passes_tools_on
@@ -104,7 +105,7 @@ class OpenAiLlm:
         self.server_figures: Callable[[], dict[str, float]] = dict
         self._vllm = VllmDialect(self._client)
         self._seats = Seats(settings.slots or 0)
-        self._precedence = Precedence(settings.slots)
+        self._precedence = Precedence(settings.slots, clock)
         self._primes: dict[SessionId, _Prime] = {}
         self._expiry = Expiry("llm", clock)
         self.measures = LlmFigures(clock)
@@ -117,7 +118,7 @@ class OpenAiLlm:
         Raises:
             StageTimeout: no first token, or no next one, in time.
             StageExpired: no first token before nobody wants it any more.
-            StageOverloaded: the server refuses more work for now, at once.
+            StageOverloaded: the server refuses more work for now, at once, or too much waits for it.
             StageUnavailable: the server is gone, also in mid-answer.
             StageRejected: it will never serve this.
             PromptTooLong: not even the end of the conversation fits.
@@ -132,7 +133,8 @@ class OpenAiLlm:
             self._stop_prime(session)
         rank = _rank_of(request)
         is_up = self._child is None or self._child.is_ready
-        with self.measures.reply(request, is_up=is_up) as watch, self._precedence.work(rank) as work:
+        waits = self._precedence.work(rank, request.deadline)
+        with self.measures.reply(request, is_up=is_up) as watch, waits as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
                 async with self._expiry.within(request.deadline):
                     delta = await _next_within(self._settings.first_token_ms / 1e3, answer)
@@ -182,20 +184,24 @@ class OpenAiLlm:
         counted = {"full_total": self._client.n_full, "expired_total": self._expiry.n_expired}
         return self.measures.figures() | counted | self.server_figures()
 
+    def queues(self) -> list[QueueReading]:
+        """See `ports.Queued`."""
+        return [one for one in (self._precedence.reading(),) if one is not None]
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
 
     async def _prime(self, request: LlmRequest) -> None:
         with self._precedence.work(Rank.PRIME) as work, self._seats.taken(request.session) as slot:
-            await work.admitted.wait()
+            await self._precedence.admission(work)
             async with aclosing(self._client.events(await self._prime_body(request, slot))) as events:
                 async for _ in events:
                     pass
 
     async def _answer(self, request: LlmRequest, work: Work, due_ns: int) -> AsyncGenerator[LlmDelta, None]:
         """Ask. While our own server is down and no token has come, ask again until `due_ns`."""
-        await work.admitted.wait()
+        await self._precedence.admission(work)
         self._expiry.check(request.deadline)
         n_passed = 0
         again: dict[str, Any] = {}

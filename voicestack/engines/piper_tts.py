@@ -11,10 +11,12 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.expiry import Expiry
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import NO_AUDIO, SpokenFrame
-from voicestack.core.deadline import Deadline, is_expired
-from voicestack.core.errors import StageTimeout, StageUnavailable
+from voicestack.core.deadline import Deadline
+from voicestack.core.errors import StageOverloaded, StageTimeout
+from voicestack.core.queues import QueueReading
 from voicestack.engines.dealing import Due, due, next_of
 from voicestack.engines.espeak_tts import pieces, sayable
+from voicestack.engines.line import Line, Ticket
 from voicestack.engines.piper_files import Choice, VoiceFile, choose
 from voicestack.engines.piper_wish import N_CHARS, Manner, Settings, Wish
 from voicestack.engines.worker import Stream, Worker
@@ -28,7 +30,7 @@ RESTART_NS = 5_000_000_000
 HUNG_S = 15.0
 """A worker that says nothing for so long is ended. A piece is 15 s of speech at most, which a machine that
 can hold a conversation makes in less."""
-MAX_WAIT_S = 10.0
+MAX_WAIT_NS = 10_000_000_000
 """A phrase that waited longer for a worker comes too late for any reply."""
 MAX_WAITING = 256
 """Phrases that may wait: four for each of 64 sessions."""
@@ -39,10 +41,10 @@ PLAIN = Manner()
 
 
 class _Waiter:
-    """A phrase that waits for a worker."""
+    """A phrase that waits for a worker, or has one."""
 
-    def __init__(self, when: Due, deadline: Deadline | None) -> None:
-        self.due_ns, self.follows, self.deadline = when.due_ns, when.follows, deadline
+    def __init__(self, when: Due, ticket: Ticket) -> None:
+        self.due_ns, self.follows, self.ticket = when.due_ns, when.follows, ticket
         self.worker: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
 
 
@@ -80,6 +82,7 @@ class PiperTts:
         self.workers = [_hired(n, settings, clock) for n in range(n_workers)]
         self._idle = list(self.workers)
         self._waiting: list[_Waiter] = []
+        self._line = Line("tts", stage="tts", clock=clock, n_places=n_workers, n_waiting_max=MAX_WAITING)
         self._n_phrases = 0
         self._expiry = Expiry("tts", clock)
 
@@ -93,8 +96,8 @@ class PiperTts:
         return {
             "piper_phrases_total": self._n_phrases,
             "piper_waiting_phrases": len(self._waiting),
-            "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
             "piper_expired_total": self._expiry.n_expired,
+            "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
         }
 
     async def run(self) -> None:
@@ -116,7 +119,8 @@ class PiperTts:
         """See `ports.Tts`. Frames of 20 ms, the last one of a sentence shorter.
 
         Raises:
-            StageUnavailable: the worker died, could not say it, or was not free soon enough.
+            StageOverloaded: no worker was free soon enough.
+            StageUnavailable: the worker died, or could not say it.
             StageExpired: nobody wants the first sound any more.
             StageTimeout: it hung.
         """
@@ -144,56 +148,63 @@ class PiperTts:
         """Give the phrase to a worker, which is free again when it has made it, whoever still listens.
 
         Raises:
-            StageUnavailable: as `_take`.
+            StageOverloaded: as `_take`.
             StageExpired: likewise.
         """
-        worker = await self._take(begin_by, follows=follows)
+        worker, ticket = await self._take(begin_by, follows=follows)
         try:
             async with self._expiry.within(begin_by):
                 await worker.ready(RESTART_NS)
-            stream = worker.open(wish.payload(), lambda: self._give_back(worker))
+            stream = worker.open(wish.payload(), lambda: self._give_back(worker, ticket))
         except BaseException:
-            self._give_back(worker)
+            self._give_back(worker, ticket)
             raise
         self._n_phrases += 1
         return stream
 
-    async def _take(self, begin_by: Deadline | None, *, follows: bool) -> Worker:
-        """A worker for this phrase alone.
+    async def _take(self, begin_by: Deadline | None, *, follows: bool) -> tuple[Worker, Ticket]:
+        """A worker for this phrase alone. Only the beginning of a reply is ever refused because it is late.
 
         Raises:
-            StageUnavailable: there is none, and none will be free soon enough.
+            StageOverloaded: none will be free soon enough.
             StageExpired: nobody wants the phrase any more.
         """
-        if len(self._waiting) >= MAX_WAITING:
-            raise StageUnavailable(f"{MAX_WAITING} phrases wait for Piper", stage="tts")
-        waiter = _Waiter(due(self._clock.now_ns(), follows=follows), begin_by)
+        now_ns = self._clock.now_ns()
+        patient = Deadline(now_ns + MAX_WAIT_NS, now_ns + MAX_WAIT_NS)
+        waiter = _Waiter(due(now_ns, follows=follows), self._line.arrive(0, begin_by or patient))
         self._waiting.append(waiter)
         self._deal()
         try:
-            async with self._expiry.within(begin_by), asyncio.timeout(MAX_WAIT_S):
-                worker = await waiter.worker
+            async with self._expiry.within(begin_by), asyncio.timeout(MAX_WAIT_NS / 1e9):
+                return await waiter.worker, waiter.ticket
         except TimeoutError:
             self._forget(waiter)
-            raise StageUnavailable(f"no Piper was free for {MAX_WAIT_S:.0f} s", stage="tts") from None
+            raise StageOverloaded(f"no Piper was free for {MAX_WAIT_NS / 1e9:g} s", stage="tts") from None
         except BaseException:
             self._forget(waiter)
             raise
-        return worker
 
     def _forget(self, waiter: _Waiter) -> None:
         """The phrase is not wanted any more, or not in time."""
+        worker = waiter.worker
         if waiter in self._waiting:
             self._waiting.remove(waiter)
-        elif waiter.worker.done() and not waiter.worker.cancelled():  # it got one in the same instant
-            self._give_back(waiter.worker.result())
+            self._line.leave(waiter.ticket)
+        elif worker.done() and not worker.cancelled() and worker.exception() is None:
+            self._give_back(worker.result(), waiter.ticket)  # it got one in the same instant
 
-    def _give_back(self, worker: Worker) -> None:
+    def queues(self) -> list[QueueReading]:
+        """See `ports.Queued`."""
+        return [self._line.reading()]
+
+    def _give_back(self, worker: Worker, ticket: Ticket) -> None:
+        self._line.leave(ticket)
         self._idle.insert(0, worker)  # the last one used has the warmest caches
         self._deal()
 
     def _deal(self) -> None:
         """Let those begin whose turn it is. Workers that are down are left alone while others are up."""
+        self._turn_away()
         while True:
             usable = [worker for worker in self._idle if worker.is_ready]
             n_up = sum(worker.is_ready for worker in self.workers)
@@ -203,12 +214,21 @@ class PiperTts:
             if n is None:
                 return
             waiter = self._waiting.pop(n)
-            if is_expired(waiter.deadline, self._clock.now_ns()):
-                continue  # its own timer is about to say so
             if not waiter.worker.done():  # else it was cancelled in this instant
                 worker = usable[0]
                 self._idle.remove(worker)
+                self._line.begin(waiter.ticket)
                 waiter.worker.set_result(worker)
+            else:
+                self._line.leave(waiter.ticket)
+
+    def _turn_away(self) -> None:
+        """Tell those that are too late already."""
+        for ticket in self._line.next()[1]:
+            waiter = next(one for one in self._waiting if one.ticket is ticket)
+            self._waiting.remove(waiter)
+            if not waiter.worker.done():
+                waiter.worker.set_exception(self._line.refusal())
 
 
 async def _next(stream: Stream) -> bytes | None:

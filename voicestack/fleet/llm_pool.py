@@ -5,7 +5,7 @@ A reply is asked of one replica. Until its first token a second one may be asked
 belongs to whoever wrote it: two halves of two models' answers are no answer.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -59,9 +59,6 @@ class LlmPool:
         clock: Tells what is left of a budget.
         hedging: See there.
 
-    Attributes:
-        on_first: Called with a replica's name and the time to its first token in ms, when an answer begins.
-
     Until somebody asks for its ways, and so plans, it goes to other regions by itself when that is sooner.
     """
 
@@ -70,7 +67,6 @@ class LlmPool:
         self._hedging = hedging or Hedging()
         self._hedges = HedgeAllowance(self._hedging.ratio)
         self._is_planned = False
-        self.on_first: list[Callable[[str, float], None]] = []
         self._hedge_wish = Wish(only_near=not self._hedging.away, most_ratio=self._hedging.busy_ratio)
 
     async def reply(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
@@ -99,8 +95,6 @@ class LlmPool:
                 raise
             if lane.pick.member.about.region == self.roster.policy.region:
                 self.roster.stay(request.session, lane.name)
-            for callback in self.on_first:
-                callback(lane.name, lane.first_ms)
             async with aclosing(lane.deltas) as deltas:
                 with lane:
                     assert lane.first is not None

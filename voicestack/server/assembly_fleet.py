@@ -24,7 +24,7 @@ from voicestack.fleet.member import About, Health, Member
 from voicestack.fleet.replica import ReplicaView, State
 from voicestack.fleet.roster import Roster
 from voicestack.fleet.tts_pool import TtsPool, probe_tts
-from voicestack.ports import Asr, Llm, Tts
+from voicestack.ports import Asr, Forecaster, Llm, Tts
 from voicestack.server.supervised import Supervised
 
 E = TypeVar("E")
@@ -85,6 +85,12 @@ class Fleet:
         }
         return pools if self.small_llm is None else pools | {"llm_small_pool": self.small_llm}
 
+    def tell_times(self, forecaster: Forecaster) -> None:
+        """Tell the forecaster how long each language model takes."""
+        for pool in (self.llm, self.small_llm):
+            for name, member in pool.roster.members.items() if pool is not None else ():
+                member.on_time.append(partial(_observe, forecaster, name))
+
     async def close(self) -> None:
         """Close all connections to other servers."""
         for close in self.closes:
@@ -99,7 +105,8 @@ def fleet_of(config: Config, own: Own, clock: Clock) -> Fleet:
     tts = [making.local(own.tts, "tts", own.tts_runs), *making.tts_members()]
     big, small = making.llm_members()
     llms = [llm_local, *big]
-    kept = making.kept(asr, probe_asr) + making.kept([*llms, *small], probe_llm) + making.kept(tts, probe_tts)
+    kept = [*making.kept(asr, probe_asr), *making.kept(tts, probe_tts)]
+    kept += making.kept([*llms, *small], probe_llm, measure_s=config.fleet.measure_s)
     fleet = config.fleet
     return Fleet(
         AsrPool(making.roster(asr, stay_ms=fleet.asr_patience_ms), patience_ms=fleet.asr_patience_ms),
@@ -144,11 +151,13 @@ class _Making:
         hedging = Hedging(ratio, fleet.hedge_busy_ratio, fleet.hedge_away)
         return LlmPool(self.roster(members), clock=self._clock, hedging=hedging)
 
-    def kept(self, members: Sequence[Member[E]], probe: Callable[[E], Awaitable[None]]) -> list[Kept[Any]]:
+    def kept(
+        self, members: Sequence[Member[E]], probe: Callable[[E], Awaitable[None]], *, measure_s: float = 0.0
+    ) -> list[Kept[Any]]:
         """They, as the keeper wants them. One alone is not tried: it is asked whatever its breaker says."""
         if len(members) == 1:
             return []
-        return [Kept(member, probe, self._pings.get(id(member))) for member in members]
+        return [Kept(member, probe, self._pings.get(id(member)), measure_s) for member in members]
 
     def local(self, engine: E, stage: Stage, runs: tuple[Supervised, ...]) -> Member[E]:
         """This server's own engine."""
@@ -229,6 +238,10 @@ class _Making:
         shares_ms = {"asr": budget.asr_ms, "llm": budget.llm_ms, "tts": budget.tts_ms}
         pace = Pace(first_ms=shares_ms.get(about.stage, 100))
         return Member(engine, about, self._clock, self._breaker, pace, state)
+
+
+def _observe(forecaster: Forecaster, replica: str, took_ms: float, finished: bool) -> None:
+    forecaster.observe("llm", replica, took_ms, finished=finished)
 
 
 async def _pinged(ping: ReplicaPing) -> Ping:

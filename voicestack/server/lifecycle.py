@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uvicorn
@@ -20,19 +20,26 @@ from voicestack.aio.clock import Clock, SystemClock, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
 from voicestack.config.schema import Config
-from voicestack.core.errors import Overloaded
 from voicestack.core.marks import TurnMarks
 from voicestack.engines.heartbeat import Heartbeat
 from voicestack.server.app import Parts, make_app
 from voicestack.server.assembly import Assembly, assemble, tuning_of
+from voicestack.server.assembly_fleet import Fleet
 from voicestack.server.asyncapi import asyncapi_route
 from voicestack.server.calls import Calls
 from voicestack.server.calls_api import CallsApi
 from voicestack.server.dashboard.made import Dashboard, dashboard_of
-from voicestack.server.dashboard.standing import own_capacity, own_replicas
 from voicestack.server.door import RealtimeDoor
+from voicestack.server.gate import Gate, gate_of
 from voicestack.server.ice import IceServers
-from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_fleet, watch_starts
+from voicestack.server.keep_warm import (
+    heartbeat_of,
+    warmth_of,
+    watch_engines,
+    watch_fleet,
+    watch_rungs,
+    watch_starts,
+)
 from voicestack.server.ledger import Ledger, ledger_of
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
@@ -44,8 +51,6 @@ from voicestack.server.web import WebServer
 from voicestack.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-RETRY_AFTER_MS = 1000
 
 LOOK_S = 1.0
 """How often the keys and the certificate are looked at: three calls of stat. So soon a revocation counts."""
@@ -81,10 +86,12 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     readiness = _readiness(config, assembly, heartbeat, clock)
     watch_engines(metrics, assembly.local, heartbeat)
     watch_fleet(metrics, assembly.fleet)
+    watch_rungs(metrics, assembly.rungs)
     watch_starts(metrics, readiness, assembly.supervised)
 
-    def admits() -> Overloaded | None:
-        return _full(readiness, len(sessions), config.server.max_sessions)
+    gate = gate_of(
+        config, assembly.engines, readiness, metrics, clock=clock, n_sessions=lambda: len(sessions)
+    )
 
     async with AsyncExitStack() as last, Scope() as scope:
         last.push_async_callback(assembly.close)
@@ -92,7 +99,14 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         for part in assembly.supervised:
             scope.start(part.run(), name=part.name)
         sessions = Sessions(
-            config, assembly.engines, guard=guard, clock=clock, scope=scope, metrics=metrics, admits=admits
+            config,
+            assembly.engines,
+            guard=guard,
+            clock=clock,
+            scope=scope,
+            metrics=metrics,
+            admits=gate.admits,
+            sheds_drafts=gate.sheds_drafts,
         )
         metrics.watch_queues(sessions.queued_ms)
         calls = _calls(config, sessions, clock, metrics)
@@ -101,12 +115,14 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
             assembly.local,
             clock=clock,
             metrics=metrics,
-            admits=admits,
+            admits=gate.takes_requests,
             in_calls=lambda: len(sessions) > 0,
         )
-        stages += completion_routes(config, assembly.fleet.spill, clock=clock, metrics=metrics, admits=admits)
+        stages += completion_routes(
+            config, assembly.fleet.spill, clock=clock, metrics=metrics, admits=gate.takes_requests
+        )
         documents = [openapi_route(), asyncapi_route()]
-        dashboard = _dashboard(config, ledger, sessions, readiness)
+        dashboard = _dashboard(config, ledger, sessions, assembly.fleet, gate)
         parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, dashboard, stages, documents)
         app = make_app(parts)
         server = WebServer(config, app, RealtimeDoor(sessions), clock, tls)
@@ -119,6 +135,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         scope.start(readiness.run(ready), name="readiness")
         if heartbeat is not None:
             scope.start(heartbeat.run(), name="heartbeat")
+        scope.start(gate.run(), name="gate")
         scope.start(_look_after(keys, tls, sessions), name="keys")
         scope.start(dashboard.feed.run(lambda: server.should_exit), name="dashboard")
         if spans is not None:
@@ -136,14 +153,14 @@ def _calls(config: Config, sessions: Sessions, clock: Clock, metrics: Metrics) -
     return CallsApi(calls, ice)
 
 
-def _dashboard(config: Config, ledger: Ledger, sessions: Sessions, readiness: Readiness) -> Dashboard:
-    """The dashboard; of replicas and capacity it shows what this process knows."""
+def _dashboard(config: Config, ledger: Ledger, sessions: Sessions, fleet: Fleet, gate: Gate) -> Dashboard:
+    """The dashboard, with what the fleet and the gate know."""
     return dashboard_of(
         config,
         ledger,
         sessions,
-        replicas=lambda: own_replicas(config, sessions.engines, readiness),
-        capacity=lambda: own_capacity(config, len(sessions), sessions.admits(), sessions.guard.refusals),
+        replicas=lambda: [asdict(replica) for replica in fleet.replicas()],
+        capacity=lambda: gate.capacity().json(),
     )
 
 
@@ -157,15 +174,6 @@ def _readiness(config: Config, assembly: Assembly, heartbeat: Heartbeat | None, 
         budget_ms=config.budget.readiness_turn_ms,
         warmth=warmth_of(config, heartbeat),
     )
-
-
-def _full(readiness: Readiness, n_sessions: int, n_max: int) -> Overloaded | None:
-    """Why no more work can be taken, None if it can."""
-    if not readiness.ever:
-        return Overloaded(f"not ready: {readiness.reason}", retry_after_ms=RETRY_AFTER_MS)
-    if n_sessions >= n_max:
-        return Overloaded(f"all {n_max} sessions are taken", retry_after_ms=RETRY_AFTER_MS)
-    return None
 
 
 def keys_file_of(config: Config) -> KeyFile:

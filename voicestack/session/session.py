@@ -89,8 +89,9 @@ class Session:
         self.tool_servers, go_on = engines.tool_servers, self._go_on if tuning.continue_replies else None
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
-        self.brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
-        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        n_tokens, offer = tuning.context_tokens, self.served.offer
+        self.brief = Brief(session_id, self.history, n_tokens, new_id, offer, origin.tenant)
+        self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,
             self.tell,

@@ -27,6 +27,7 @@ from voicestack.telemetry.engines import EngineReadings
 from voicestack.telemetry.exposition import write_metrics
 from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.llm import LlmReadings
+from voicestack.telemetry.queues import QueueReadings
 from voicestack.telemetry.turns import TurnReadings
 
 STAGE_EDGES_S = (
@@ -85,6 +86,7 @@ class Metrics:
         turns: Budgets, rungs, objectives.
         on_turn: Who else is told of every turn that is over. Must not wait.
         exports: What else is exported, asked at every scrape.
+        queues: What waits in front of the stages.
     """
 
     def __init__(self, *, version: str, profile: str, tenants: Sequence[str] = ()) -> None:
@@ -109,6 +111,7 @@ class Metrics:
         self.turns = TurnReadings(tenants)
         self.on_turn: list[Callable[[TurnRecord], None]] = []
         self.exports: list[Callable[[], Iterator[Metric]]] = []
+        self.queues = QueueReadings()
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
         self._calls: Callable[[], CallReadings] = CallReadings
@@ -213,6 +216,7 @@ class Metrics:
         yield from self.turns.export()
         for export in self.exports:
             yield from export()
+        yield from self.queues.export()
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
 
     def _queues(self) -> Iterator[Metric]:

@@ -1,6 +1,6 @@
 """What of the server makes the dashboard? Its routes, and what tells them how things are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from starlette.routing import Route
@@ -10,7 +10,7 @@ from voicestack.aio.clock import unix_ms
 from voicestack.config.schema import Config
 from voicestack.core.turn_record import Origin
 from voicestack.server.dashboard.api import DashboardApi, Shown
-from voicestack.server.dashboard.live import Feed, Sources
+from voicestack.server.dashboard.live import Feed, InProgress, Sources
 from voicestack.server.dashboard.pages import BUILT_DASHBOARD, page_routes
 from voicestack.server.dashboard.standing import Capacity, Replicas, in_progress
 from voicestack.server.ledger import Ledger
@@ -46,7 +46,11 @@ def dashboard_of(
         capacity: As `shapes.Capacity`.
     """
     region = config.fleet.region
-    feed = Feed(Sources(lambda: in_progress(sessions.directory), replicas, capacity, unix_ms, region))
+
+    def seen() -> Iterator[InProgress]:
+        return in_progress(sessions.directory, sessions.clock.now_ns())
+
+    feed = Feed(Sources(seen, replicas, capacity, unix_ms, region))
     ledger.listeners.append(feed)
     shown = Shown(
         ledger.reader,

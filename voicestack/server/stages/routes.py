@@ -85,6 +85,7 @@ def stage_routes(
     models = ModelsApi(models_of(config, unix_s()))
     listening = Turnstile(n_listeners, name="transcriptions", admits=admits)
     speaking = Turnstile(limits.max_speeches, name="speech", admits=admits)
+    metrics.queues.watch(lambda: [listening.reading(), speaking.reading()])
     hear = StageEndpoint("transcriptions", "asr", transcription.answer, listening, clock, metrics)
     say = StageEndpoint("speech", "tts", speech.answer, speaking, clock, metrics)
     return [
