@@ -6,6 +6,7 @@ Starts its own servers: see `fault_servers`. Every cell is one conversation, see
 import argparse
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -64,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="of the server under test",
     )
+    parser.add_argument(
+        "--server-log", type=Path, metavar="FILE", help="keep the log of the server under test"
+    )
     add_speech_argument(parser, "what the callers say")
 
 
@@ -82,7 +86,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     matrix: dict[str, list[CellRun]] = {ladder: [] for ladder in args.ladder}
     cells = args.cells or all_cells()
     try:
-        asyncio.run(_measure(cells, plan, lines, args.sets, matrix, console))
+        asyncio.run(_measure(cells, plan, lines, args, matrix, console))
     except KeyboardInterrupt:
         console.print("[yellow]stopped; what follows is what was measured until then[/]")
     console.print()
@@ -106,14 +110,16 @@ async def _measure(
     cells: Sequence[Cell],
     plan: FaultPlan,
     lines: Sequence[Line],
-    sets: Sequence[str],
+    args: argparse.Namespace,
     matrix: dict[str, list[CellRun]],
     console: Console,
 ) -> None:
     clock: Clock = SystemClock()
     async with stage_proxies(clock) as proxies:
         for ladder, runs in matrix.items():
-            async with server_under_test(proxies, sets=sets, **LADDERS[ladder]) as url:
+            async with server_under_test(
+                proxies, sets=args.sets, log_to=args.server_log, **LADDERS[ladder]
+            ) as url:
                 for cell in cells:
                     done = await run_cell(cell, proxies, plan.at(url), lines, clock)
                     runs.append(done)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from voicestack.cli.dialing import NoServer
 
@@ -60,17 +61,22 @@ def usable_cpus() -> list[int]:
 
 @asynccontextmanager
 async def own_server(
-    options: Sequence[str], *, port: int, cpu: int | None, ready_s: float = _READY_TIMEOUT_S
+    options: Sequence[str],
+    *,
+    port: int,
+    cpu: int | None,
+    ready_s: float = _READY_TIMEOUT_S,
+    log_to: Path | None = None,
 ) -> AsyncIterator[int]:
     """Run `voicestack serve` with `options` on one core until the block ends. Yields its process id.
 
-    It may take `ready_s` to become ready.
+    It may take `ready_s` to become ready. Its log is added to `log_to`, if anywhere.
 
     Raises:
         NoServer: it does not become ready; the message ends with what it printed last.
     """
     cpus = usable_cpus()
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() if log_to is None else log_to.open("a+b") as log:
         if cpu is not None:
             pin(0, {cpu})  # the child and all its threads inherit it
         process = await asyncio.create_subprocess_exec(

@@ -6,6 +6,7 @@ each is reached through a proxy that can fail in its place.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
@@ -64,7 +65,12 @@ async def stage_proxies(clock: Clock) -> AsyncIterator[dict[str, FaultProxy]]:
 
 @asynccontextmanager
 async def server_under_test(
-    proxies: Mapping[str, FaultProxy], *, enforce: bool, spare: bool = False, sets: Sequence[str] = ()
+    proxies: Mapping[str, FaultProxy],
+    *,
+    enforce: bool,
+    spare: bool = False,
+    sets: Sequence[str] = (),
+    log_to: Path | None = None,
 ) -> AsyncIterator[str]:
     """A voicestack whose stages are behind the proxies. Yields its address.
 
@@ -74,6 +80,7 @@ async def server_under_test(
         spare: Each stage has a second replica, which nothing happens to. It is the same process by another
             way, so that it costs nothing while it is not asked.
         sets: Further settings, `key=value`.
+        log_to: Its log is added to this file.
 
     Raises:
         NoServer: it does not become ready.
@@ -86,5 +93,6 @@ async def server_under_test(
         f"ladder.enforce={str(enforce).lower()}",
         *(f"fleet.{stage}.{SPARE}.url={proxies[f'{SPARE}-{stage}'].url}/v1" for stage in STAGES if spare),
     )
-    async with own_server(options_of([*UNDER_TEST, *where, *sets]), port=port, cpu=None, ready_s=_START_S):
+    options = options_of([*UNDER_TEST, *where, *sets])
+    async with own_server(options, port=port, cpu=None, ready_s=_START_S, log_to=log_to):
         yield f"ws://127.0.0.1:{port}"
