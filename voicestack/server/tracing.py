@@ -44,7 +44,7 @@ def spans_of(config: Config, environ: Mapping[str, str], metrics: Metrics) -> Tu
         return None
     spans = TurnSpans(otlp_exporter(url), _telling(config), _instance(config))
     metrics.turns.traced = True
-    metrics.on_turn.append(spans.turn_recorded)
+    metrics.listeners.append(spans)
     metrics.exports.append(spans.export)
     return spans
 

@@ -64,8 +64,7 @@ class Session:
         origin: Origin = Origin(),  # noqa: B008 (frozen)
         began_unix_ms: int = 0,
     ) -> None:
-        self.id, self.new_id = session_id, new_id
-        self.history, self.settings = History(), settings
+        self.id, self.new_id, self.history, self.settings = session_id, new_id, History(), settings
         self.scope = Scope()
         clock = self.scope.clock(clock)
         self._transport, self._engines, self._tuning = transport, engines, tuning

@@ -6,10 +6,10 @@ no name for begins with `voicestack.`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from voicestack.core.marks import Mark, Span
+from voicestack.core.marks import Mark, Span, hidden_ms, work_ms
 from voicestack.core.rungs import Rung
 from voicestack.core.turn_record import TurnRecord, Use, exposed_ms
 
@@ -92,7 +92,7 @@ def trace_of(record: TurnRecord, telling: Telling) -> Trace:
         f"invoke_agent {AGENT}",
         min(instants) + shift_ns,
         max(instants) + shift_ns,
-        {**_turn_values(record), **_gen_ai_values(record, telling)},
+        {**_turn_values(record, spans), **_gen_ai_values(record, telling)},
         (*_rungs(record, shift_ns), *_asked(record, shown, zero_ns + shift_ns)),
         failure=record.failure or ("failed" if record.outcome == "failed" else ""),
     )
@@ -100,17 +100,17 @@ def trace_of(record: TurnRecord, telling: Telling) -> Trace:
 
 
 def _stage(record: TurnRecord, span: Span, zero_ns: int, telling: Telling) -> Shape:
-    start_ns, end_ns = (zero_ns + round(ms * 1e6) for ms in (span.start_ms, span.end_ms))
-    decided_ns = record.marks.at_ns[Mark.ENDPOINT] - record.marks.at_ns[Mark.SPEECH_END] + zero_ns
-    uses = [use for use in record.uses if use.stage == span.stage]
-    values: dict[str, Value] = {
-        "voicestack.stage": span.stage,
-        "voicestack.exposed_ms": exposed_ms(span),
-        "voicestack.hidden_ms": span.hidden_ms,
-    }
-    for use in uses:
-        if use.won:
-            values |= _use_values(use)
+    start_ns, end_ns = zero_ns + int(span.start_ms * 1e6), zero_ns + int(span.end_ms * 1e6)
+    values: dict[str, Value] = {"voicestack.stage": span.stage, "voicestack.hidden_ms": span.hidden_ms}
+    in_vain = []
+    n_uses = 0
+    for use in record.uses:
+        if use.stage == span.stage:
+            n_uses += 1
+            if use.won:
+                values |= _use_values(use)
+            else:
+                in_vain.append(Happening("voicestack.asked_in_vain", start_ns, _use_values(use)))
     name = span.stage
     if span.stage == "llm":
         name = f"chat {telling.model}".rstrip()
@@ -120,9 +120,9 @@ def _stage(record: TurnRecord, span: Span, zero_ns: int, telling: Telling) -> Sh
         start_ns,
         end_ns,
         values,
-        tuple(Happening("voicestack.asked", start_ns, _use_values(use)) for use in uses),
-        asks=bool(uses),
-        drafted=record.marks.drafted and span.stage in ("llm", "tts") and start_ns < decided_ns,
+        tuple(in_vain),
+        asks=n_uses > 0,
+        drafted=record.marks.drafted and span.stage in ("llm", "tts") and span.hidden_ms > 0,
     )
 
 
@@ -142,12 +142,7 @@ def _draft(record: TurnRecord, shift_ns: int) -> Shape | None:
     start_ns, end_ns = (record.marks.at_ns.get(mark) for mark in (Mark.LLM_SENT, Mark.ENDPOINT))
     if not record.marks.drafted or start_ns is None or end_ns is None or end_ns < start_ns:
         return None
-    values: Values = {
-        "voicestack.n_drafts": record.n_drafts,
-        "voicestack.drafted_tokens": record.drafted_tokens,
-        "voicestack.wasted_tokens": record.wasted_tokens,
-    }
-    return Shape("draft", start_ns + shift_ns, end_ns + shift_ns, values)
+    return Shape("draft", start_ns + shift_ns, end_ns + shift_ns, {})
 
 
 def _rungs(record: TurnRecord, shift_ns: int) -> Iterator[Happening]:
@@ -166,7 +161,8 @@ def _asked(record: TurnRecord, shown: set[str], at_ns: int) -> Iterator[Happenin
     """Requests of stages that have no span: nothing came of them."""
     for use in record.uses:
         if use.stage not in shown:
-            yield Happening("voicestack.asked", at_ns, _use_values(use) | {"voicestack.stage": use.stage})
+            values = _use_values(use) | {"voicestack.stage": use.stage}
+            yield Happening("voicestack.asked_in_vain", at_ns, values)
 
 
 def _use_values(use: Use) -> dict[str, Value]:
@@ -174,12 +170,11 @@ def _use_values(use: Use) -> dict[str, Value]:
         "voicestack.replica": use.replica,
         "voicestack.region": use.region,
         "voicestack.warm": use.warm,
-        "voicestack.won": use.won,
         **({} if use.first_ms is None else {"voicestack.first_ms": use.first_ms}),
     }
 
 
-def _turn_values(record: TurnRecord) -> Values:
+def _turn_values(record: TurnRecord, spans: Sequence[Span]) -> Values:
     origin, marks = record.origin, record.marks
     worst = max((taken.rung for taken in record.taken), key=lambda rung: rung.place, default=Rung.FULL)
     perhaps = {
@@ -189,21 +184,18 @@ def _turn_values(record: TurnRecord) -> Values:
     }
     return {
         "voicestack.turn.id": record.id,
-        "voicestack.turn.number": record.turn,
         "voicestack.tenant": origin.tenant,
         "voicestack.route": origin.route,
-        "voicestack.profile": origin.profile,
-        "voicestack.region": origin.region,
         "voicestack.budget_ms": record.budget_ms,
         "voicestack.verdict": record.verdict,
         "voicestack.outcome": record.outcome,
-        "voicestack.blamed": record.blamed,
+        "voicestack.blamed": max(spans, key=exposed_ms).stage if spans else "",
         "voicestack.rung": worst.value,
         "voicestack.cold": record.was_cold,
         "voicestack.cut_off": record.was_cut_off,
         "voicestack.drafted": marks.drafted,
-        "voicestack.hidden_ms": marks.hidden_ms(),
-        "voicestack.work_ms": marks.work_ms(),
+        "voicestack.hidden_ms": hidden_ms(spans),
+        "voicestack.work_ms": work_ms(spans),
         "voicestack.n_drafts": record.n_drafts,
         "voicestack.drafted_tokens": record.drafted_tokens,
         "voicestack.wasted_tokens": record.wasted_tokens,
