@@ -45,7 +45,7 @@ class Figures:
     def turn_recorded(self, record: TurnRecord) -> None:
         self.records.append(record)
 
-    def answer_heard(self, marks: TurnMarks) -> None:
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
         self.heard_after_ms.append(marks.heard_after_ms)
 
     def heard_disbelieved(self) -> None:

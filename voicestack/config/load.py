@@ -11,26 +11,28 @@ Every mistake is a `ConfigError` that names the place (file and line, variable, 
 mistakes are named at once.
 """
 
-import difflib
-import re
 import reprlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from voicestack.config.lines import KeyPath, key_lines, leaves
+from voicestack.config.budgets import Budgets, Entry, check_budgets, profile_given, read_budgets
+from voicestack.config.given import Given, did_you_mean, from_file, in_words
+from voicestack.config.keys import GROUPS, KEYS, SECTIONS, TABLES, group_of, in_group, key_of, shown_paths
+from voicestack.config.lines import KeyPath, leaves
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 
 DEFAULT_PROFILE = "embedded"
 ENV_PREFIX = "VOICESTACK__"
 MASK = "***"
+BUDGETS_FILE = "budgets.toml"
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 PROFILE_DIRS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
@@ -38,30 +40,21 @@ PROFILE_DIRS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A value that somebody gave.
-
-    Attributes:
-        value: As it was given.
-        where: The place, as a person would look it up.
-        as_text: It has no type yet (from the environment or the command line).
-    """
-
-    value: Any
-    where: str
-    as_text: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
-    """The configuration, and the source of every value by its dotted key."""
+    """The configuration, the source of every value by its dotted key, and what holds for some turns only."""
 
     config: Config
     sources: Mapping[str, str]
+    budgets: Sequence[Entry] = ()
 
     def rows(self) -> list[tuple[str, Any, str]]:
-        """Every key with its value and source, in the schema's order; secrets are masked."""
-        return [(".".join(path), _shown(self.config, path), self.sources[".".join(path)]) for path in KEYS]
+        """Every key with its value and source, in the schema's order; secrets are masked.
+
+        After them what the budgets of tenants and routes say, as `budgets.NAME.KEY`.
+        """
+        paths = [path for key in KEYS for path in shown_paths(self.config, key)]
+        keys = [(".".join(path), _shown(self.config, path), self.sources[".".join(path)]) for path in paths]
+        return keys + [row for entry in self.budgets if entry.is_of_some for row in entry.rows()]
 
 
 def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[str]) -> Loaded:
@@ -75,20 +68,25 @@ def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[
     Raises:
         ConfigError: it cannot be read, has unknown keys, or values that cannot be.
     """
-    given = _from_file(find(path_or_profile or DEFAULT_PROFILE))
+    given = from_file(find(path_or_profile or DEFAULT_PROFILE), TABLES - GROUPS.keys())
+    given = {path: it for path, it in given.items() if path not in GROUPS}
     given |= _from_env(env)
     given |= _from_sets(sets)
+    budgets = read_budgets(_budgets_file(_text_at(("budget", "file"), given)))
+    given = profile_given(budgets, _text_at(("profile",), given)) | given
     given = {path: it for path, it in given.items() if path not in SECTIONS or it.value != {}}
-    problems = [f"{it.where}: {_unknown(path)}" for path, it in given.items() if path not in KEYS]
+    problems = [f"{it.where}: {_unknown(path)}" for path, it in given.items() if key_of(path) is None]
     tree: dict[str, Any] = {}
     for path, it in given.items():
-        if path in KEYS:
+        if (info := key_of(path)) is not None:
             try:
-                value = _typed(it.value, KEYS[path]) if it.as_text else it.value
+                value = _typed(it.value, info) if it.as_text else it.value
             except ValidationError as error:
                 problems.append(_problem(error.errors()[0], path, given))
                 continue
-            table = tree.setdefault(path[0], {}) if len(path) > 1 else tree
+            table = tree
+            for name in path[:-1]:
+                table = table.setdefault(name, {})
             table[path[-1]] = value
     try:
         config = Config.model_validate(tree)
@@ -96,8 +94,10 @@ def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[
         problems += [_problem(details, cast(KeyPath, details["loc"]), given) for details in error.errors()]
     if problems:
         raise ConfigError("\n".join(problems))
-    sources = {".".join(path): given[path].where if path in given else "default" for path in KEYS}
-    return Loaded(config, sources)
+    check_budgets(config, budgets)
+    paths = [path for key in KEYS for path in shown_paths(config, key)]
+    sources = {".".join(path): given[path].where if path in given else "default" for path in paths}
+    return Loaded(config, sources, budgets)
 
 
 def find(path_or_profile: str) -> Path:
@@ -113,80 +113,69 @@ def find(path_or_profile: str) -> Path:
         if path.is_file():
             return path
     names = profiles()
-    hint = _did_you_mean(path_or_profile, names)
+    hint = did_you_mean(path_or_profile, names)
     raise ConfigError(f"there is no profile '{path_or_profile}'{hint} (profiles: {', '.join(names)})")
 
 
 def profiles() -> list[str]:
     """The names of the profiles that come with voicestack."""
-    return sorted({path.stem for directory in PROFILE_DIRS for path in directory.glob("*.toml")})
+    paths = [path for directory in PROFILE_DIRS for path in directory.glob("*.toml")]
+    return sorted({path.stem for path in paths if path.name != BUDGETS_FILE})
 
 
-def _keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
-    for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _keys(info.annotation, (*above, name))
-        else:
-            yield (*above, name), info
+def budgets_of(config: Config) -> Budgets:
+    """What each tenant's turns may take, by each route.
+
+    Raises:
+        ConfigError: the file of budgets cannot be read, or something in it cannot be.
+    """
+    return Budgets(config, read_budgets(_budgets_file(config.budget.file)))
 
 
-KEYS: Mapping[KeyPath, FieldInfo] = dict(_keys(Config))
-"""Every key there is, in the order of the schema."""
-
-TABLES = frozenset(path for path, info in KEYS.items() if get_origin(info.annotation) is dict)
-"""The keys whose value is a table."""
-
-SECTIONS = frozenset(path[:-1] for path in KEYS)
-"""Every table that keys are in."""
+def _budgets_file(name: str) -> Path | None:
+    """The file of that name; without one that beside the profiles, if it is there."""
+    if name:
+        return Path(name)
+    paths = [directory / BUDGETS_FILE for directory in PROFILE_DIRS]
+    return next((path for path in paths if path.is_file()), None)
 
 
-def _from_file(path: Path) -> dict[KeyPath, Given]:
-    shown = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-    try:
-        text = path.read_bytes().decode()
-        tree = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{shown}: {(error.strerror or 'cannot be read').lower()}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{shown}:{line}: not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax_problem(shown, text, str(error))) from None
-    lines = key_lines(text.replace("\r\n", "\n"))
-    return {
-        key: Given(value, f"{shown}:{_line_of(key, lines)}") for key, value in leaves(tree, tables=TABLES)
-    }
-
-
-def _line_of(key: KeyPath, lines: Mapping[KeyPath, int]) -> int:
-    """The line of the key, or of the nearest thing around it that has one."""
-    return next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
-
-
-def _syntax_problem(shown: str, text: str, message: str) -> str:
-    at = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    if at is None:
-        return f"{shown}: {message}"
-    line = int(at[1]) if at[1] else text.rstrip().count("\n") + 1
-    return f"{shown}:{line}: {message[: at.start()]}"
+def _text_at(path: KeyPath, given: Mapping[KeyPath, Given]) -> str:
+    """A text that must be known before all values are checked."""
+    value = given[path].value if path in given else KEYS[path].default
+    return value if isinstance(value, str) else ""
 
 
 def _from_env(env: Mapping[str, str]) -> dict[KeyPath, Given]:
-    return {
-        tuple(name.removeprefix(ENV_PREFIX).lower().split("__")): Given(value, f"env {name}", as_text=True)
-        for name, value in env.items()
-        if name.startswith(ENV_PREFIX)
-    }
+    given: dict[KeyPath, Given] = {}
+    for name, value in env.items():
+        if name.startswith(ENV_PREFIX):
+            path = tuple(name.removeprefix(ENV_PREFIX).lower().split("__"))
+            given |= _ungrouped(in_group(path), Given(value, f"env {name}", as_text=True))
+    return given
 
 
 def _from_sets(sets: Sequence[str]) -> dict[KeyPath, Given]:
-    given = {}
+    given: dict[KeyPath, Given] = {}
     for item in sets:
         key, equals, value = item.partition("=")
         if not equals:
             raise ConfigError(f"--set {item}: write --set section.key=value")
-        given[tuple(key.strip().split("."))] = Given(value, "--set", as_text=True)
+        given |= _ungrouped(tuple(key.strip().split(".")), Given(value, "--set", as_text=True))
     return given
+
+
+def _ungrouped(path: KeyPath, it: Given) -> dict[KeyPath, Given]:
+    """A whole table of named sections, written as in TOML, as its values one by one."""
+    if path not in GROUPS and path[:-1] not in GROUPS:
+        return {path: it}
+    try:
+        tree = tomllib.loads(f"value = {it.value}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree = None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{it.where}: {'.'.join(path)} should be a table as in TOML, not a text")
+    return {(*path, *key): Given(value, it.where) for key, value in leaves(tree)}
 
 
 def _typed(text: str, info: FieldInfo) -> object:
@@ -203,16 +192,14 @@ def _typed(text: str, info: FieldInfo) -> object:
 
 def _unknown(path: KeyPath) -> str:
     key = ".".join(path)
-    if path in SECTIONS:
+    if group := group_of(path):
+        names = GROUPS[group].model_fields
+        return f"unknown key {key}{did_you_mean(path[-1], list(names), cutoff=0.6)}"
+    if path in SECTIONS or path in GROUPS:
         return f"{key} is a section, not a value"
     known_keys = [".".join(known) for known in KEYS]
     moved = [known for known in known_keys if known.rpartition(".")[2] == path[-1]]
-    return f"unknown key {key}{_did_you_mean(key, known_keys) or _did_you_mean(key, moved, cutoff=0)}"
-
-
-def _did_you_mean(word: str, words: Sequence[str], cutoff: float = 0.75) -> str:
-    close = difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"unknown key {key}{did_you_mean(key, known_keys) or did_you_mean(key, moved, cutoff=0)}"
 
 
 def _problem(details: ErrorDetails, path: KeyPath, given: Mapping[KeyPath, Given]) -> str:
@@ -221,13 +208,14 @@ def _problem(details: ErrorDetails, path: KeyPath, given: Mapping[KeyPath, Given
     value = details["input"]
     where = [given[path[:n]].where for n in range(len(path), 0, -1) if path[:n] in given]
     if details["type"] == "section":
-        section, value = path[0], ctx["value"]
-        path = (section, ctx["key"])
-        suspects = [path, *((section, key) for key in ctx["because"])]
+        section, value = path, ctx["value"]
+        path = (*section, ctx["key"])
+        suspects = [path, *((*section, key) for key in ctx["because"])]
         where = [given[suspect].where for suspect in suspects if suspect in given]
-    message = details["msg"].removeprefix("Input ")
-    message = message[:1].lower() + message[1:]
-    info = KEYS.get(path)
+        if len(section) > 1:  # a section with a name of its own: whatever else was said of it
+            where += [it.where for key, it in given.items() if key[: len(section)] == section]
+    message = in_words(details["msg"])
+    info = key_of(path)
     secret = (info is not None and info.annotation is SecretStr) or "@" in str(value)
     key = ".".join(str(part) for part in path)
     return (
@@ -238,7 +226,7 @@ def _problem(details: ErrorDetails, path: KeyPath, given: Mapping[KeyPath, Given
 def _shown(config: Config, path: KeyPath) -> Any:
     value: Any = config
     for name in path:
-        value = getattr(value, name)
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
     return list(value) if isinstance(value, tuple) else value

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from voicestack.aio.clock import Clock
+from voicestack.aio.expiry import Expiry
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import NO_AUDIO, SpokenFrame
 from voicestack.core.deadline import Deadline
@@ -83,6 +84,7 @@ class PiperTts:
         self._waiting: list[_Waiter] = []
         self._line = Line("tts", stage="tts", clock=clock, n_places=n_workers, n_waiting_max=MAX_WAITING)
         self._n_phrases = 0
+        self._expiry = Expiry("tts", clock)
 
     @property
     def rate_hz(self) -> int:
@@ -94,6 +96,7 @@ class PiperTts:
         return {
             "piper_phrases_total": self._n_phrases,
             "piper_waiting_phrases": len(self._waiting),
+            "piper_expired_total": self._expiry.n_expired,
             "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
         }
 
@@ -118,34 +121,40 @@ class PiperTts:
         Raises:
             StageOverloaded: no worker was free soon enough.
             StageUnavailable: the worker died, or could not say it.
+            StageExpired: nobody wants the first sound any more.
             StageTimeout: it hung.
         """
         choice = choose(self._voices, request.voice, self._default)
-        follows = request.follows
+        follows, begin_by = request.follows, request.begin_by
         for piece in pieces(request.text, MAX_PIECE_CHARS):
             if not any(map(str.isalnum, piece)):
                 yield SpokenFrame(NO_AUDIO, piece)
                 continue
             wish = Wish(sayable(piece), choice.voice, choice.speaker, request.speed)
-            deadline = None if follows else request.deadline
-            with closing(await self._begin(wish, deadline, follows=follows)) as stream:
+            with closing(await self._begin(wish, begin_by, follows=follows)) as stream:
                 n_said = 0
-                while (answer := await _next(stream)) is not None:
+                async with self._expiry.within(begin_by):
+                    answer = await _next(stream)
+                begin_by = None
+                while answer is not None:
                     (n_chars,) = N_CHARS.unpack_from(answer)
                     pcm = np.frombuffer(answer, dtype="<i2", offset=N_CHARS.size)
                     yield SpokenFrame(pcm, piece[n_said:n_chars])
                     n_said = n_chars
+                    answer = await _next(stream)
             follows = True
 
-    async def _begin(self, wish: Wish, deadline: Deadline | None, *, follows: bool) -> Stream:
+    async def _begin(self, wish: Wish, begin_by: Deadline | None, *, follows: bool) -> Stream:
         """Give the phrase to a worker, which is free again when it has made it, whoever still listens.
 
         Raises:
-            StageUnavailable, StageOverloaded: as `_take`.
+            StageOverloaded: as `_take`.
+            StageExpired: likewise.
         """
-        worker, ticket = await self._take(deadline, follows=follows)
+        worker, ticket = await self._take(begin_by, follows=follows)
         try:
-            await worker.ready(RESTART_NS)
+            async with self._expiry.within(begin_by):
+                await worker.ready(RESTART_NS)
             stream = worker.open(wish.payload(), lambda: self._give_back(worker, ticket))
         except BaseException:
             self._give_back(worker, ticket)
@@ -153,19 +162,20 @@ class PiperTts:
         self._n_phrases += 1
         return stream
 
-    async def _take(self, deadline: Deadline | None, *, follows: bool) -> tuple[Worker, Ticket]:
+    async def _take(self, begin_by: Deadline | None, *, follows: bool) -> tuple[Worker, Ticket]:
         """A worker for this phrase alone. Only the beginning of a reply is ever refused because it is late.
 
         Raises:
             StageOverloaded: none will be free soon enough.
+            StageExpired: nobody wants the phrase any more.
         """
         now_ns = self._clock.now_ns()
         patient = Deadline(now_ns + MAX_WAIT_NS, now_ns + MAX_WAIT_NS)
-        waiter = _Waiter(due(now_ns, follows=follows), self._line.arrive(0, deadline or patient))
+        waiter = _Waiter(due(now_ns, follows=follows), self._line.arrive(0, begin_by or patient))
         self._waiting.append(waiter)
         self._deal()
         try:
-            async with asyncio.timeout(MAX_WAIT_NS / 1e9):
+            async with self._expiry.within(begin_by), asyncio.timeout(MAX_WAIT_NS / 1e9):
                 return await waiter.worker, waiter.ticket
         except TimeoutError:
             self._forget(waiter)

@@ -89,6 +89,7 @@ class WhisperPool:
         """
         return {
             **self._n,
+            "expired_total": self._n["late"],
             "busy_ms": self._busy_ms,
             "waited_ms": self._waited_ms,
             "waited_max_ms": self._waited_max_ms,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded
+from voicestack.core.marks import TurnMarks
 from voicestack.core.queues import QueueReading
 from voicestack.core.turn_record import TurnRecord
 from voicestack.fleet.admit import (
@@ -94,6 +95,9 @@ class Gate:
         if record.was_cold or (took_ms is None and record.outcome not in NO_ANSWER):
             return
         self._turns.append((self._clock.now_ns(), math.inf if took_ms is None else took_ms))
+
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
+        """See `TurnListener`. What counts here is when the answer left."""
 
     def admits(self) -> Overloaded | None:
         """Why another session cannot be taken now; None if it can. A refusal is counted."""
@@ -272,7 +276,7 @@ def gate_of(
         kv_used_ratio=lambda: _kv_used_ratio(engines.llm),
         not_ready=lambda: None if readiness.ever else str(readiness.reason),
     )
-    metrics.on_turn.append(gate.turn_recorded)
+    metrics.listeners.append(gate)
     metrics.engines.watch_figures("admission", gate.figures)
     return gate
 

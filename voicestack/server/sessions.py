@@ -14,6 +14,7 @@ from voicestack.access.secret import Claims
 from voicestack.aio.clock import Clock, Timer, unix_ms, unix_s
 from voicestack.aio.scope import Scope
 from voicestack.config.derived import settings_of
+from voicestack.config.load import budgets_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded, PeerProtocolError, TransportLost, VoiceStackError
 from voicestack.core.ids import SessionId
@@ -75,12 +76,13 @@ class Sessions:
         scope: Owns their tasks.
         metrics: Is told their figures.
         admits: Why a new one cannot be taken now; None if it can.
+        sheds_drafts: Whether no drafts are to be made now.
 
     Attributes:
         directory: Those in progress.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (it is wired in one place)
         self,
         config: Config,
         engines: Engines,
@@ -90,12 +92,14 @@ class Sessions:
         scope: Scope,
         metrics: Metrics,
         admits: Callable[[], Overloaded | None],
+        sheds_drafts: Callable[[], bool] = bool,
     ) -> None:
         self.config, self.engines, self.clock, self.scope = config, engines, clock, scope
         self.guard, self.admits, self.directory = guard, admits, Directory()
         self._metrics = metrics
         self._settings = settings_of(config)
-        self._tuning = tuning_of(config)
+        self._tuning = replace(tuning_of(config), sheds_drafts=sheds_drafts)
+        self._budgets = budgets_of(config)
         self._call_tuning = replace(self._tuning, lead_ms=config.webrtc.lead_ms)
 
     def __len__(self) -> int:
@@ -184,12 +188,14 @@ class Sessions:
 
     def _session(self, transport: TransportSession, protocol: RealtimeProtocol, visitor: Visitor) -> Session:
         recording, name = self.config.telemetry, protocol.session_id
+        origin = self._origin(visitor, "webrtc" if protocol.owns_playout else "websocket")
+        tuning = self._call_tuning if protocol.owns_playout else self._tuning
         return Session(
             name,
             transport,
             self.engines,
             settings=protocol.settings,
-            tuning=self._call_tuning if protocol.owns_playout else self._tuning,
+            tuning=replace(tuning, budget=self._budgets.of(origin.tenant, origin.route)),
             clock=self.clock,
             observer=self._metrics,
             recorder=Recorder(recording.record_dir, name, with_words=recording.record_words)
@@ -197,7 +203,7 @@ class Sessions:
             else None,
             new_id=new_id,
             meter=self.guard.meter(visitor),
-            origin=self._origin(visitor, "webrtc" if protocol.owns_playout else "websocket"),
+            origin=origin,
             began_unix_ms=unix_ms(),
         )
 

@@ -10,7 +10,7 @@ from voicestack.core.marks import Mark, TurnMarks
 from voicestack.core.notes import Usage
 from voicestack.core.rungs import Rung, Taken
 from voicestack.core.turn_record import Origin, Outcome, TurnRecord, Use
-from voicestack.ports import Observer, Trail
+from voicestack.core.watching import Observer, Trail
 from voicestack.session.ears import SpeechEvent
 from voicestack.turn.events import SpeechEnded, SpeechPaused, WordsHeard
 
@@ -176,7 +176,7 @@ class Ledger:
             self._observer.heard_disbelieved()
             return
         at[Mark.FIRST_HEARD] = heard.at_ns
-        self._observer.answer_heard(TurnMarks(dict(at)))
+        self._observer.answer_heard(self._record_id(heard.turn), TurnMarks(dict(at)))
 
     def discard(self, turn: TurnId, n_tokens: int = 0) -> None:
         """A draft came to nothing, for which so many tokens had been written."""
@@ -193,13 +193,16 @@ class Ledger:
             del self._closed[next(iter(self._closed))]
         return self._record(turn, page, ending)
 
+    def _record_id(self, turn: TurnId) -> str:
+        return f"{self._whose.session}.{turn}"
+
     def _record(self, turn: TurnId, page: _Page, ending: Ending) -> TurnRecord:
         n_drafts, self._n_drafts = self._n_drafts, 0
         n_wasted, self._n_wasted = self._n_wasted + page.n_wasted, 0
         whose, written = self._whose, ending.usage.output_tokens
         began_ns = page.at.get(Mark.SPEECH_END, page.began_ns)
         return TurnRecord(
-            id=f"{whose.session}.{turn}",
+            id=self._record_id(turn),
             session=whose.session,
             turn=turn,
             origin=whose.origin,

@@ -18,7 +18,8 @@ from voicestack.core.deadline import Deadline
 from voicestack.core.ids import TurnId
 from voicestack.core.marks import Mark
 from voicestack.core.rungs import Forecast, Rung
-from voicestack.ports import Forecaster, LlmRequest, Trail
+from voicestack.core.watching import Trail
+from voicestack.ports import Forecaster, LlmRequest
 from voicestack.session.alarm import Alarm
 from voicestack.session.mouth import LiveReply
 from voicestack.session.reply import FIRST_WORDS

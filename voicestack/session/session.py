@@ -19,7 +19,8 @@ from voicestack.core.notes import Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import CallDelta
 from voicestack.core.turn_record import Origin, Outcome
-from voicestack.ports import Meter, Observer, TransportSession
+from voicestack.core.watching import Observer
+from voicestack.ports import Meter, TransportSession
 from voicestack.session.alarm import Alarm
 from voicestack.session.asides import Asides
 from voicestack.session.brief import Brief
@@ -63,8 +64,7 @@ class Session:
         origin: Origin = Origin(),  # noqa: B008 (frozen)
         began_unix_ms: int = 0,
     ) -> None:
-        self.id, self.new_id = session_id, new_id
-        self.history, self.settings = History(), settings
+        self.id, self.new_id, self.history, self.settings = session_id, new_id, History(), settings
         self.scope = Scope()
         clock = self.scope.clock(clock)
         self._transport, self._engines, self._tuning = transport, engines, tuning
@@ -88,8 +88,9 @@ class Session:
         self.tool_servers, go_on = engines.tool_servers, self._go_on if tuning.continue_replies else None
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
-        self.brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
-        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        n_tokens, offer = tuning.context_tokens, self.served.offer
+        self.brief = Brief(session_id, self.history, n_tokens, new_id, offer, origin.tenant)
+        self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,
             self.tell,

@@ -1,5 +1,6 @@
 """What a session is made of, and how it behaves where its peer has no say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from voicestack.core.budget import Budget
@@ -48,6 +49,7 @@ class Tuning:
         excuse: Said when nothing was understood of what the user said.
         tool_filler: Said instead while a tool is at work.
         refusal: Said when there will be no answer.
+        sheds_drafts: Whether no drafts are to be made now, because there is too much else to do.
         keep_words: What was said and heard goes into the records of turns, too.
     """
 
@@ -67,6 +69,7 @@ class Tuning:
     tool_filler: str = "I'm looking that up."
     refusal: str = "I'm sorry, I can't answer that right now."
     keep_words: bool = False
+    sheds_drafts: Callable[[], bool] = bool
 
     @property
     def turn_policy(self) -> Policy:

@@ -2,10 +2,13 @@
 
 One rule: of the rungs that are allowed and in time in nineteen cases of twenty, the first. Around it:
 
-- None is in time: the one that is late by least, and the user is told meanwhile (`Choice.say`).
-- A worse rung is taken at once. A better one than the current comes back only with time to spare
-  (`Budget.hysteresis_ratio` of the budget), or when it is quicker than the current one as well; so small
-  changes of what is left cannot make the choice flap.
+- None is in time: the one that is late by least, or one further down that is a good deal quicker in one case
+  of two; and the user is told meanwhile (`Choice.say`).
+- What is chosen need not be taken yet (`Choice.take_in_ms`): while what is under way may well be in time
+  and the chosen rung still is if it is taken later, waiting costs nothing, and often the answer comes.
+- A better rung than the current comes back only with time to spare (`Budget.hysteresis_ratio` of the budget),
+  or when it is quicker than the current one as well; so small changes of what is left cannot make the choice
+  flap.
 
 All numbers are milliseconds from now. "In time" is the 95th percentile: the budget is one for p95.
 """
@@ -16,6 +19,8 @@ from dataclasses import dataclass
 from voicestack.core.budget import Budget
 from voicestack.core.rungs import Forecast, Rung
 
+MARGIN_MS = 10.0
+"""So much before the last instant things are done: timers on a busy event loop are late by a few."""
 MIN_LOOK_MS = 2.0
 """Nothing is asked again sooner: whoever waits learns little in less, and timers are not more exact."""
 
@@ -30,12 +35,16 @@ class Choice:
         reason: One of `core.rungs.REASONS`; empty when nothing is given up.
         say: FILLER: it will not be in time, so something else must be said meanwhile. REFUSAL: it would
             come when nobody wants it any more. None: it is in time, or nobody knows, or it may not be said.
+        in_time: False: no rung that is allowed would be.
+        take_in_ms: How long taking it can be put off if the answer may come without; 0: take it now.
     """
 
     rung: Rung
     forecast: Forecast | None = None
     reason: str = ""
     say: Rung | None = None
+    in_time: bool = True
+    take_in_ms: float = 0.0
 
 
 def plan(
@@ -58,9 +67,13 @@ def plan(
         return Choice(current if current is not None and current.is_answer else Rung.FULL)
     needs_ms = _needs_ms(ways, budget, current)
     in_time = [rung for rung in ways if needs_ms[rung] <= remaining_ms]
-    rung = in_time[0] if in_time else min(ways, key=lambda rung: needs_ms[rung])
+    rung = in_time[0] if in_time else _least_late(ways, needs_ms, budget)
     reason = "" if rung is Rung.FULL else "forecast" if remaining_ms > 0 else "late"
-    return Choice(rung, ways[rung], reason, None if in_time else _words_for(ways[rung], remaining_ms, budget))
+    if not in_time:
+        return Choice(rung, ways[rung], reason, _words_for(ways[rung], remaining_ms, budget), in_time=False)
+    may_do = current is not None and current in ways and ways[current].p50_ms <= remaining_ms
+    slack_ms = remaining_ms - ways[rung].p95_ms - MARGIN_MS if may_do and rung is not current else 0.0
+    return Choice(rung, ways[rung], reason, take_in_ms=max(0.0, slack_ms))
 
 
 def look_again_in_ms(
@@ -68,9 +81,9 @@ def look_again_in_ms(
 ) -> float:
     """When `plan` should be asked again if the answer is not there by then.
 
-    That is the first instant at which something can be lost by waiting: the choice may no longer be in time
-    (it has made no progress at all until then), or a worse rung that still is will not be any more. After an
-    answer that comes too late for anybody has been refused nothing can be lost: infinity.
+    That is just before the first instant at which something can be lost by waiting: the choice may no longer
+    be in time (it has made no progress at all until then), or a worse rung that still is will not be. After
+    an answer that comes too late for anybody has been refused nothing can be lost: infinity.
 
     Args:
         remaining_ms: As for `plan`.
@@ -84,7 +97,7 @@ def look_again_in_ms(
     slacks_ms = [remaining_ms - way.p95_ms for rung, way in ways.items() if rung.place >= choice.rung.place]
     if choice.forecast is not None:
         slacks_ms.append(_wanted_ms(remaining_ms, budget) - choice.forecast.p50_ms)
-    ahead_ms = [slack_ms for slack_ms in slacks_ms if slack_ms >= 0]
+    ahead_ms = [slack_ms - MARGIN_MS for slack_ms in slacks_ms if slack_ms >= 0]
     return max(MIN_LOOK_MS, min(ahead_ms)) if ahead_ms else float("inf")
 
 
@@ -129,6 +142,15 @@ def _needs_ms(ways: dict[Rung, Forecast], budget: Budget, current: Rung | None) 
         if rung.place < current.place and way.p95_ms > ways[current].p95_ms:
             needs_ms[rung] += spare_ms
     return needs_ms
+
+
+def _least_late(ways: dict[Rung, Forecast], needs_ms: dict[Rung, float], budget: Budget) -> Rung:
+    """The rung when none is in time. Whatever is left, so that more time never makes it worse."""
+    safest = min(ways, key=lambda rung: needs_ms[rung])
+    further = [rung for rung in ways if rung.place >= safest.place]
+    quickest = min(further, key=lambda rung: ways[rung].p50_ms)
+    gain_ms = ways[safest].p50_ms - ways[quickest].p50_ms
+    return quickest if gain_ms > budget.hysteresis_ratio * budget.turn_ms else safest
 
 
 def _words_for(forecast: Forecast, remaining_ms: float, budget: Budget) -> Rung | None:
