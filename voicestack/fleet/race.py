@@ -182,7 +182,9 @@ class Race:
 
     def _elsewhere(self, home: str, but: Set[str] = frozenset()) -> Pick[Llm] | None:
         """Another one that is good for it, and none of those."""
-        without = {*self._failed} | self._left | {lane.name for lane in self._lanes} | self._not_for_us() | but
+        without = (
+            {*self._failed} | self._left | {lane.name for lane in self._lanes} | self._not_for_us() | but
+        )
         wish = Wish(home, without, elsewhere=True, only_good=True, only_near=bool(but))
         return self._roster.pick(wish, self._importance)
 
