@@ -199,7 +199,10 @@ class Pace:
             live.request.trail.took(choice.rung, choice.reason, forecast_ms)
 
     def _forecasts(self, request: LlmRequest, waited_ms: float | None) -> tuple[Forecast, ...]:
-        return () if self._forecaster is None else self._forecaster.forecasts(request, waited_ms)
+        """What could still be done. Once the LLM writes, nobody else would be sooner."""
+        if self._forecaster is None or Mark.LLM_FIRST_TOKEN in self._at:
+            return ()
+        return self._forecaster.forecasts(request, waited_ms)
 
     def _waited_ms(self, now_ns: int) -> float | None:
         since_ns = self._ordered_ns or self._at.get(Mark.LLM_SENT)
