@@ -36,10 +36,10 @@ FILLER_EVERY_MS = 3_500.0
 """Between the beginnings of two fillers: people ask "hello?" after some three seconds of silence."""
 
 _STAGES = {
-    Mark.LLM_FIRST_TOKEN: ("llm", Mark.LLM_SENT),
     Mark.CLAUSE_READY: ("clause", Mark.LLM_FIRST_TOKEN),
     Mark.TTS_FIRST_AUDIO: ("tts", Mark.CLAUSE_READY),
 }
+"""What is told to the forecaster, and since when it counts. Of first tokens the fleet tells, by replica."""
 
 
 class Paced(Protocol):
