@@ -157,6 +157,10 @@ class LlmPool:
             roster.stay(session, home)
         yield Way(Rung.FULL, home, self._extra_ms(pick.replica))
         without = {home, *self._not_for(session)}
+        if pick.member.about.speculates:
+            plain = Wish(home, without | roster.speculating(), elsewhere=True, only_good=True, only_near=True)
+            if (calm := roster.pick(plain)) is not None:
+                yield Way(Rung.SPECULATION, calm.member.name, self._extra_ms(calm.replica))
         second = roster.pick(
             Wish(
                 without=without,

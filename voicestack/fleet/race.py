@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Set
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.orders import Orders
@@ -85,6 +86,9 @@ class Race:
         remaining_ms = None if deadline is None else deadline.remaining_ms(self._clock.now_ns())
         wish = Wish(home, self._not_for_us(), remaining_ms)
         pick = await roster.picked(wish, self._importance, deadline, may_shed=self._may_shed)
+        if request.rung is Rung.SPECULATION and pick.member.about.speculates:
+            plain = self._elsewhere(pick.member.name, roster.speculating())
+            return (plain or pick), Rung.FULL
         if request.rung is Rung.SHED:
             moved = roster.pick(
                 Wish(pick.member.name, wish.without, remaining_ms, elsewhere=True, only_good=True),
@@ -157,6 +161,8 @@ class Race:
                 self._hedge()
             elif rung is Rung.SHED:
                 self._shed()
+            elif rung is Rung.SPECULATION and any(lane.pick.member.about.speculates for lane in self._lanes):
+                self._shed(self._roster.speculating())
 
     def _hedge(self) -> None:
         """Ask a second one as well, if one is good for it and it has not been done too often."""
@@ -174,15 +180,20 @@ class Race:
         self._roster.counts["hedges"] += 1
         self._start(pick, Rung.HEDGE)
 
-    def _shed(self) -> None:
+    def _elsewhere(self, home: str, but: Set[str] = frozenset()) -> Pick[Llm] | None:
+        """Another one that is good for it, and none of those."""
+        without = (
+            {*self._failed} | self._left | {lane.name for lane in self._lanes} | self._not_for_us() | but
+        )
+        wish = Wish(home, without, elsewhere=True, only_good=True, only_near=bool(but))
+        return self._roster.pick(wish, self._importance)
+
+    def _shed(self, but: Set[str] = frozenset()) -> None:
         """Another one answers in the place of those that are asked, if there is one that is good for it."""
         if any(lane.first is not None for lane in self._lanes):
             return
         asked = {lane.name for lane in self._lanes}
-        without = {*self._failed} | self._left | asked | self._not_for_us()
-        home = self._lanes[0].name if self._lanes else ""
-        wish = Wish(home, without, elsewhere=True, only_good=True)
-        pick = self._roster.pick(wish, self._importance)
+        pick = self._elsewhere(self._lanes[0].name if self._lanes else "", but)
         if pick is None:
             self._roster.counts["sheds_denied"] += 1
             return

@@ -167,6 +167,8 @@ class _Making:
         n_places = places.get(config.llm.engine, MANY) if stage == "llm" else MANY
         cap = config.fleet.max_requests or None
         about = About(LOCAL, config.fleet.region, stage, "local", n_places, cap if stage == "llm" else None)
+        drafts = config.llm.engine == "vllm" and config.vllm.speculation != "off"
+        about = replace(about, speculates=drafts and stage == "llm")
         return self._member(engine, about, partial(_state_of, engine, runs))
 
     def llm_members(self) -> tuple[list[Member[Llm]], list[Member[Llm]]]:
@@ -226,7 +228,8 @@ class _Making:
 
     def _remote(self, engine: E, name: str, section: ReplicaSection, stage: Stage) -> Member[E]:
         cap = section.max_requests
-        about = About(name, section.region, stage, "openai", cap, cap, section.rtt_ms)
+        drafts = isinstance(section, LlmReplicaSection) and section.speculates
+        about = About(name, section.region, stage, "openai", cap, cap, section.rtt_ms, drafts)
         member = self._member(engine, about, None)
         member.health = Health(section.rtt_ms, "cold")  # until it has been asked
         ping = ReplicaPing(section.url, clock=self._clock, api_key=_key(section))
