@@ -18,7 +18,7 @@ from voicestack.core.turn_record import TurnRecord
 from voicestack.server import lifecycle
 from voicestack.telemetry.metrics import Metrics
 
-HERE, THERE = "This is the server here.", "This is the server over there, and it is still talking."
+HERE, THERE = "Here I am.", "Over there I am, and still talking."
 LIMIT_S = 60
 WARM = 'voicestack_engine_figure{engine="llm_pool",figure="replicas_good"} 2.0'
 PATIENT = ("budget.readiness_turn_ms=20000", "fleet.probe_s=0.2", "fleet.breaker_open_ms=60000")
