@@ -125,7 +125,6 @@ class OpenAiLlm:
             ToolCallInvalid: it called a function that there is not, or against its schema (also the second
                 time, if nothing had been passed on).
         """
-        self._expiry.check(request.deadline)
         first_s = self._expiry.left_s(self._settings.first_token_ms / 1e3, request.deadline)
         due_ns = self._clock.now_ns() + round(first_s * 1e9)
         # llama-server computes prompts one after the other: the primes of others would be in the way.
