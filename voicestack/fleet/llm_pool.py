@@ -157,11 +157,6 @@ class LlmPool:
             margin_ms = roster.policy.margin_ms if other.choice.is_away else 0.0
             yield Way(Rung.SHED, other.member.name, self._extra_ms(other.replica) + margin_ms)
 
-    def expect_ms(self) -> float:
-        """How long one more request would wait for its first token, in one case of two."""
-        roster = self.roster
-        return min(roster.forecast_ms(replica) for replica in roster.now())
-
     def n_in_flight(self, replica: str) -> int:
         """See `ways.Ways`."""
         members = self.roster.members

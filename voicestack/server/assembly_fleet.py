@@ -18,6 +18,7 @@ from voicestack.fleet.asr_pool import AsrPool, probe_asr
 from voicestack.fleet.breaker import BreakerPolicy
 from voicestack.fleet.choose import ChoosePolicy
 from voicestack.fleet.figures import Pace
+from voicestack.fleet.guests import Guests
 from voicestack.fleet.keeper import Keeper, Kept, Ping
 from voicestack.fleet.llm_pool import Hedging, LlmPool, probe_llm
 from voicestack.fleet.member import About, Health, Member
@@ -54,7 +55,7 @@ class Fleet:
         llm: the language models,
         tts: and the voices, as one of each.
         small_llm: The small language models, which begin answers; None without any.
-        spill: This server's own language model, for other servers: it sends nothing on.
+        spill: This server's own language model, for other servers.
         keeper: Looks after the replicas.
         closes: Connections to them.
     """
@@ -63,7 +64,7 @@ class Fleet:
     llm: LlmPool
     tts: TtsPool
     small_llm: LlmPool | None
-    spill: LlmPool
+    spill: Guests
     keeper: Keeper
     closes: tuple[Callable[[], Awaitable[None]], ...]
 
@@ -113,7 +114,7 @@ def fleet_of(config: Config, own: Own, clock: Clock) -> Fleet:
         making.llm_pool(llms),
         TtsPool(making.roster(tts, stay_ms=fleet.tts_patience_ms), patience_ms=fleet.tts_patience_ms),
         making.llm_pool(small) if small else None,
-        making.llm_pool([llm_local]),
+        Guests(making.roster([llm_local])),
         Keeper(kept, fleet.probe_s),
         tuple(making.closes),
     )
