@@ -1,10 +1,10 @@
 """Every seam of the system on one page. Whatever has the right shape fits; there is nothing to inherit.
 
-Engines raise only `StageError`s. Closing a generator cancels the work behind it, on this machine or another.
+Who is told what happens in turns is in `core/watching.py`. Engines raise only `StageError`s. Closing a
+generator cancels the work behind it, on this machine or another.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -18,29 +18,12 @@ from voicestack.core.heard import HeardWord
 from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
-from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import Note, Usage
 from voicestack.core.rungs import Forecast, Rung
-from voicestack.core.served import ServedTool, ToolOutcome, ToolSource
 from voicestack.core.standing import Standing
 from voicestack.core.tools import NO_TOOLS, CallDelta, Toolbox
-from voicestack.core.turn_record import TurnRecord, Use
-
-
-class Trail(Protocol):
-    """Is told what was done for a turn, beyond its marks. Never waits."""
-
-    def used(self, use: Use) -> None:
-        """A stage was asked; told when it is known how that went."""
-        ...
-
-    def took(self, rung: Rung, reason: str, forecast_ms: float | None = None) -> None:
-        """A rung was taken by whoever makes the answer. `reason`: see `core.rungs.REASONS`."""
-        ...
-
-    def wasted(self, n_tokens: int) -> None:
-        """Tokens were written that nobody uses."""
-        ...
+from voicestack.core.turn_record import Use
+from voicestack.core.watching import Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +82,7 @@ class Transcript:
         sure: A beginning of the text, in whole words, that no later transcript of the utterance changes.
         words: The same words with their times, from a recogniser that has them.
         language: Theirs, as ISO 639-1, from a recogniser that finds it out or goes by a hint.
+        use: Who understood them, where there is a choice of recognisers.
     """
 
     text: str
@@ -106,6 +90,7 @@ class Transcript:
     sure: str = ""
     words: tuple[HeardWord, ...] = ()
     language: str = ""
+    use: Use | None = field(default=None, compare=False)
 
 
 class Asr(Protocol):
@@ -137,7 +122,9 @@ class LlmRequest:
         draft: May be thrown away: serve it after requests that may not.
         toolbox: What the LLM may call instead of, or after, saying something.
         model: What the peer asked for by name; an engine that does not have it answers with its own.
-        deadline: Until when it is wanted; None for as long as it takes.
+        begun: What has been said of the answer already: it goes on from there, without saying it again.
+        scope: Whose answers it may be given again; empty for the session's only.
+        deadline: Until when its first token is wanted; None for as long as it takes.
         rung: How to go about it: what the planner chose at the start.
         orders: What the planner chooses while the reply is being made.
         trail: Is told what was done for it.
@@ -150,6 +137,8 @@ class LlmRequest:
     draft: bool = False
     toolbox: Toolbox = NO_TOOLS
     model: str = ""
+    begun: str = ""
+    scope: str = field(default="", compare=False)
     deadline: Deadline | None = field(default=None, compare=False)
     rung: Rung = field(default=Rung.FULL, compare=False)
     orders: Orders | None = field(default=None, compare=False, repr=False)
@@ -204,6 +193,11 @@ class SpeechRequest:
     follows: bool = field(default=False, compare=False)
     deadline: Deadline | None = field(default=None, compare=False)
     trail: Trail | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def begin_by(self) -> Deadline | None:
+        """Until when its first sound is wanted. An answer that is heard already is not broken off."""
+        return None if self.follows else self.deadline
 
 
 class Tts(Protocol):
@@ -270,50 +264,6 @@ class Meter(Protocol):
         ...
 
 
-class ToolServer(Protocol):
-    """A server of tools, connected. Calls may be made at the same time, and from any task."""
-
-    async def tools(self) -> tuple[ServedTool, ...]:
-        """All of its tools.
-
-        Raises:
-            StageError: it did not say, or has too many.
-        """
-        ...
-
-    async def call(self, name: str, arguments: str) -> ToolOutcome:
-        """Call a tool; what it, or the server, finds wrong with that is an outcome too.
-
-        Args:
-            name: As the server calls it.
-            arguments: The text of a JSON object. Empty for none.
-
-        Raises:
-            StageError: there was no answer. Whether the tool has done something is not known.
-        """
-        ...
-
-    def changes(self) -> AsyncGenerator[None, None]:
-        """Yield whenever the server says that its tools have changed. Ends when it will not say so any more.
-
-        Raises:
-            StageError: the connection is lost.
-        """
-        ...
-
-
-class ToolServers(Protocol):
-    """Reaches servers of tools."""
-
-    def connect(self, source: ToolSource) -> AbstractAsyncContextManager[ToolServer]:
-        """The server, for one session; leaving the block hangs up.
-
-        Raises:
-            StageError: on entering: it cannot be reached, refuses, or may not be reached.
-        """
-        ...
-
-
 @runtime_checkable
 class Measured(Protocol):
     """An engine that counts what it does."""
@@ -350,40 +300,4 @@ class TransportSession(Protocol):
 
     def flush(self) -> None:
         """Silence: drop everything that was sent and not yet played."""
-        ...
-
-
-class Observer(Protocol):
-    """Is told the figures that operators look at."""
-
-    def turn_measured(self, marks: TurnMarks) -> None:
-        """A turn's ledger was closed."""
-        ...
-
-    def turn_recorded(self, record: TurnRecord) -> None:
-        """The same turn with all that is known of it. Comes right after `turn_measured`."""
-        ...
-
-    def answer_heard(self, marks: TurnMarks) -> None:
-        """The peer has said when a reply was heard first. Comes before or after its `turn_measured`."""
-        ...
-
-    def heard_disbelieved(self) -> None:
-        """The peer has said so of a reply, and it cannot be."""
-        ...
-
-    def playout_sent(self, late_ns: int) -> None:
-        """A frame left for the peer, so much after it was due."""
-        ...
-
-    def barge_in(self, decision_to_flush_ns: int) -> None:
-        """The user interrupted; the time from the machine's decision to silence."""
-        ...
-
-    def draft_ended(self, *, won: bool) -> None:
-        """A draft was committed (won) or thrown away."""
-        ...
-
-    def stage_failed(self, stage: str, code: str) -> None:
-        """An engine raised."""
         ...

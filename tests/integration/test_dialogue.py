@@ -324,7 +324,7 @@ def test_a_recogniser_that_is_too_late_is_still_answered() -> None:
         await d.peer.say(speech(640))
         await d.peer.be_silent(15_000)
 
-    d = converse(script, asr=ScriptedAsr(["what time is it"], settle_ms=5000, final_ms=5000))
+    d = converse(script, asr=ScriptedAsr(["what time is it"], settle_ms=2500, final_ms=2500))
     assert d.context() == [("user", "what time is it"), ("agent", "It is five o'clock.")]
 
 
@@ -387,7 +387,7 @@ def test_an_llm_that_rejects_is_not_asked_again() -> None:
         await d.peer.be_silent(6000)
 
     llm = ScriptedLlm(["x"], fail_after_tokens=0, error=StageRejected("no such model", stage="llm"))
-    d = converse(script, llm=llm, apology="Sorry.")
+    d = converse(script, llm=llm, refusal="Sorry.")
     assert ended(d)[0].status == "failed"
     assert said(ended(d)[0]).text == "Sorry."
     assert d.figures.failures[-1] == ("llm", "stage_rejected")

@@ -11,9 +11,8 @@ from mcp import Client
 from tests.support.mcp_server import TOKEN, Served, mcp_server
 from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
-from voicestack.core.served import ToolOutcome, ToolSource
+from voicestack.core.served import ToolOutcome, ToolServer, ToolSource
 from voicestack.engines.mcp_tools import LEFT_OUT, McpLimits, McpServers
-from voicestack.ports import ToolServer
 from voicestack.session.links import Link
 
 Script = Callable[[ToolServer], Awaitable[None]]

@@ -7,17 +7,27 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
-from voicestack.core.errors import StageError, StageOverloaded, StageRejected, StageTimeout, StageUnavailable
+from voicestack.core.deadline import LIMIT_HEADER, TARGET_HEADER, Deadline
+from voicestack.core.errors import (
+    StageError,
+    StageExpired,
+    StageOverloaded,
+    StageRejected,
+    StageTimeout,
+    StageUnavailable,
+)
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.notes import Usage
-from voicestack.engines.chat_body import LlmSettings
+from voicestack.engines.chat_body import LlmSettings, ServerDialect
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.engines.sse import PromptTooLong
+from voicestack.engines.vllm_dialect import SLO_HEADER
 from voicestack.ports import LlmDelta, LlmRequest
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -153,6 +163,130 @@ def test_the_request_and_the_answer() -> None:
     assert bodies[0]["stop"] == ["\n"]
     assert bodies[0]["stream_options"] == {"include_usage": True}
     assert not {"id_slot", "cache_prompt", "n_predict", "return_progress"} & bodies[0].keys()
+
+
+def left(target_ms: int, limit_ms: int) -> Deadline:
+    now_ns = SystemClock().now_ns()
+    return Deadline(now_ns + target_ms * 1_000_000, now_ns + limit_ms * 1_000_000)
+
+
+@pytest.mark.parametrize("dialect", ["plain", "vllm"])
+def test_what_is_left_of_the_turn_goes_with_the_request(dialect: ServerDialect) -> None:
+    heads: list[httpx.Headers] = []
+
+    async def play(peer: Peer) -> None:
+        lines = [line.partition(": ") for line in peer.head.splitlines()[1:] if line]
+        heads.append(httpx.Headers([(name, value) for name, _, value in lines]))
+        await peer.send(HEAD, text("Hello"), finish("stop"), DONE)
+
+    async def main() -> None:
+        async with serving(play, replace(SETTINGS, dialect=dialect)) as llm:
+            await whole(llm, replace(REQUEST, deadline=left(60_000, 90_000)))
+            await whole(llm, replace(REQUEST, deadline=left(-5_000, 90_000)))
+            await whole(llm)
+
+    asyncio.run(main())
+    in_time, late, free = heads
+    assert 30_000 < int(in_time[TARGET_HEADER]) <= 60_000
+    assert 60_000 < int(in_time[LIMIT_HEADER]) <= 90_000
+    assert (SLO_HEADER in in_time) == (dialect == "vllm")
+    assert int(late[TARGET_HEADER]) <= -5_000
+    assert SLO_HEADER not in late
+    assert not {TARGET_HEADER, LIMIT_HEADER, SLO_HEADER} & free.keys()
+
+
+def test_a_first_token_that_nobody_wants_any_more_is_not_waited_for() -> None:
+    n_asked = 0
+
+    async def play(peer: Peer) -> None:
+        nonlocal n_asked
+        n_asked += 1
+        await peer.send(HEAD)
+        await peer.gone()
+
+    async def main() -> None:
+        async with asyncio.timeout(20), serving(play, replace(SETTINGS, first_token_ms=60_000)) as llm:
+            with pytest.raises(StageExpired):
+                await whole(llm, replace(REQUEST, deadline=left(10, 100)))
+            with pytest.raises(StageExpired):
+                await whole(llm, replace(REQUEST, deadline=left(-10, 0)))
+            assert llm.figures()["expired_total"] == 2
+
+    asyncio.run(main())
+    assert n_asked == 1, "what has expired is not sent"
+
+
+def test_an_answer_that_has_begun_is_not_broken_off() -> None:
+    async def play(peer: Peer) -> None:
+        await peer.send(HEAD, text("Hello"))
+        await asyncio.sleep(0.4)
+        await peer.send(text(" there"), finish("stop"), DONE)
+
+    async def main() -> None:
+        async with serving(play) as llm:
+            deltas = await whole(llm, replace(REQUEST, deadline=left(100, 300)))
+            assert "".join(delta.text for delta in deltas) == "Hello there"
+
+    asyncio.run(main())
+
+
+def test_a_draft_that_waits_for_a_reply_is_dropped_when_it_has_expired() -> None:
+    sent: list[str] = []
+    go_on = asyncio.Event()
+
+    async def play(peer: Peer) -> None:
+        sent.append(peer.body["messages"][-1]["content"])
+        await go_on.wait()
+        await peer.send(HEAD, text("Hello"), finish("stop"), DONE)
+
+    async def main() -> None:
+        draft = replace(REQUEST, session=SessionId("s2"), draft=True, messages=(Message("user", "later"),))
+        async with serving(play, replace(SETTINGS, slots=1)) as llm, Scope() as scope:
+            reply = scope.start(collect(llm, []), name="reply")
+            await asyncio.sleep(0)
+            with pytest.raises(StageExpired):
+                await whole(llm, replace(draft, deadline=left(10, 50)))
+            go_on.set()
+            await reply
+            await whole(llm, draft)
+
+    asyncio.run(main())
+    assert sent == ["Yo.", "later"], "the expired one never reached the server"
+
+
+def test_how_a_server_goes_on_with_a_begun_answer() -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    async def play(peer: Peer) -> None:
+        path = peer.head.split(" ")[1]
+        asked.append((path, peer.body))
+        if path == "/apply-template":
+            body = json.dumps({"prompt": "<user>Hi.<agent>"}).encode()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        elif path == "/v1/completions":
+            piece = event(choices=[{"index": 0, "text": " calm", "finish_reason": None}])
+            await peer.send(HEAD, piece, event(choices=[{"text": "", "finish_reason": "stop"}]), DONE)
+        else:
+            await peer.send(HEAD, text(" calm"), finish("stop"), DONE)
+
+    async def main() -> None:
+        begun = replace(REQUEST, messages=(Message("user", "Hi."),), begun="The sea is")
+        for settings in (replace(SETTINGS, dialect="vllm"), SETTINGS, replace(SETTINGS, slots=2)):
+            async with serving(play, settings) as llm:
+                assert [delta.text for delta in await whole(llm, begun)] == [" calm", ""]
+
+    asyncio.run(main())
+    (_, vllm), (_, plain), (render, rendered), (completions, llama) = asked
+    user, agent = {"role": "user", "content": "Hi."}, {"role": "assistant", "content": "The sea is"}
+    assert vllm["messages"] == [user, agent]
+    assert (vllm["continue_final_message"], vllm["add_generation_prompt"]) == (True, False)
+    assert plain["messages"][:2] == [user, agent]
+    assert "Go on" in plain["messages"][2]["content"]
+    assert not {"continue_final_message", "prompt"} & plain.keys()
+    assert (render, rendered) == ("/apply-template", {"messages": [user]})
+    assert completions == "/v1/completions"
+    assert llama["prompt"] == "<user>Hi.<agent>The sea is"
+    assert (llama["id_slot"], "messages" in llama) == (0, False)
 
 
 def test_the_dialect_of_llama_server() -> None:

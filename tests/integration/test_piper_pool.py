@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from tests.support.tiny_voice import make_voice
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import SpokenFrame
-from voicestack.core.errors import StageTimeout, StageUnavailable
+from voicestack.core.deadline import Deadline
+from voicestack.core.errors import StageExpired, StageTimeout, StageUnavailable
 from voicestack.engines import piper_tts
 from voicestack.engines.pipe import Frame, Kind, Unpacker
 from voicestack.engines.piper_files import VoiceFile, find_voice
@@ -71,6 +72,32 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def test_a_phrase_that_waits_for_too_long_is_dropped_and_takes_no_worker(voice: VoiceFile) -> None:
+    async def main() -> None:
+        async with pool([voice]) as tts:
+            (worker,) = tts.workers
+            signal_to(worker, signal.SIGSTOP)
+            async with aclosing(tts.speak(SpeechRequest(STORY))) as story, Scope() as scope:
+                scope.start(anext_of(story), name="story")
+                await settle()
+                now_ns = SystemClock().now_ns()
+                for limit_ms in (0, 50):
+                    late = SpeechRequest("Yes.", deadline=Deadline(now_ns, now_ns + limit_ms * 1_000_000))
+                    async with aclosing(tts.speak(late)) as frames:
+                        with pytest.raises(StageExpired):
+                            await anext(frames)
+                figures = tts.figures()
+                assert (figures["piper_expired_total"], figures["piper_waiting_phrases"]) == (2, 0)
+                signal_to(worker, signal.SIGCONT)
+                assert joined(await spoken(tts, "Yes.")) == "Yes."
+
+    asyncio.run(main())
+
+
+async def anext_of(frames: AsyncGenerator[SpokenFrame, None]) -> None:
+    await anext(frames)
+
+
 def test_a_worker_that_is_killed_in_mid_phrase_is_replaced(voice: VoiceFile) -> None:
     async def main() -> list[int]:
         async with pool([voice]) as tts:
@@ -90,6 +117,7 @@ def test_a_worker_that_is_killed_in_mid_phrase_is_replaced(voice: VoiceFile) -> 
                 "piper_phrases_total": 2,
                 "piper_waiting_phrases": 0,
                 "piper_idle_workers": 1,
+                "piper_expired_total": 0,
             }
             return [old, worker.pid or 0]
 
@@ -187,7 +215,7 @@ def test_who_listens_slowly_holds_nobody_up(voice: VoiceFile) -> None:
 
 
 def test_who_gives_up_waiting_leaves_no_trace(voice: VoiceFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piper_tts, "MAX_WAIT_S", 0.05)
+    monkeypatch.setattr(piper_tts, "MAX_WAIT_NS", 50_000_000)
 
     async def main() -> None:
         async with pool([voice]) as tts:
@@ -242,7 +270,7 @@ def test_too_many_are_refused_at_once(voice: VoiceFile, monkeypatch: pytest.Monk
 
     async def main() -> None:
         async with pool([voice]) as tts:
-            with pytest.raises(StageUnavailable, match="phrases wait"):
+            with pytest.raises(StageUnavailable, match="too much waits"):
                 await spoken(tts, "Yes.")
 
     asyncio.run(main())

@@ -21,9 +21,11 @@ from voicestack.aio.clock import SystemClock
 from voicestack.aio.prefetch import Channel
 from voicestack.config.load import load
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm, SpokenFrame
+from voicestack.core.deadline import LIMIT_HEADER, TARGET_HEADER, Deadline
 from voicestack.core.errors import (
     ConfigError,
     StageError,
+    StageExpired,
     StageOverloaded,
     StageRejected,
     StageTimeout,
@@ -237,6 +239,67 @@ def test_what_is_asked_of_a_voice() -> None:
     asyncio.run(main())
 
 
+def left_ms(peer: Peer, name: str) -> int | None:
+    """What a header says is left."""
+    _, found, rest = peer.head.lower().partition(f"\r\n{name}: ")
+    return int(rest.partition("\r\n")[0]) if found else None
+
+
+def test_a_voice_is_told_what_is_left_of_the_turn() -> None:
+    seen: list[int | None] = []
+
+    async def play(peer: Peer) -> None:
+        seen.append(left_ms(peer, LIMIT_HEADER))
+        await say_tone(peer)
+
+    async def main() -> None:
+        now_ns = SystemClock().now_ns()
+        deadline = Deadline(now_ns + 30_000_000_000, now_ns + 60_000_000_000)
+        async with voice(play) as (tts, _):
+            await spoken(tts, deadline=deadline)
+            await spoken(tts, deadline=deadline, follows=True)
+        assert seen[0] is not None
+        assert 30_000 < seen[0] <= 60_000
+        assert seen[1] is None, "what follows need not begin in time"
+
+    asyncio.run(main())
+
+
+def test_a_first_sound_that_nobody_wants_any_more_is_not_waited_for() -> None:
+    async def play(peer: Peer) -> None:
+        await peer.send(PCM_HEAD)
+        await peer.gone()
+
+    async def main() -> None:
+        now_ns = SystemClock().now_ns()
+        async with voice(play) as (tts, server):
+            for limit_ms in (100, 0):
+                with pytest.raises(StageExpired):
+                    await spoken(tts, deadline=Deadline(now_ns, now_ns + limit_ms * 1_000_000))
+            assert tts.figures()["expired_total"] == 2
+            assert server.n_requests == 1, "what has expired is not sent"
+
+    asyncio.run(main())
+
+
+def test_a_recogniser_is_told_how_long_it_is_waited_for() -> None:
+    seen: list[tuple[int | None, int | None]] = []
+
+    async def play(peer: Peer) -> None:
+        seen.append((left_ms(peer, TARGET_HEADER), left_ms(peer, LIMIT_HEADER)))
+        await peer.say("hello")
+
+    async def main() -> None:
+        async with ear(play, due_ms=6_000) as (asr, _):
+            await heard(asr, TALK)
+        ((target_ms, limit_ms),) = seen
+        assert target_ms is not None
+        assert limit_ms is not None
+        assert 3_000 < target_ms <= 6_000 < limit_ms <= 10_000
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("n_chunk", [1, 3, 1001, 100_000])
 def test_the_sound_is_what_was_sent_however_it_is_cut(n_chunk: int) -> None:
     pcm = TONE[:2400] if n_chunk == 1 else TONE
@@ -404,9 +467,10 @@ def test_a_voice_that_says_nothing_or_too_much(monkeypatch: pytest.MonkeyPatch) 
             await peer.send(chunk(TONE.tobytes()))
 
     async def main() -> None:
-        async with voice(silent) as (tts, _):
-            (frame,) = await spoken(tts)
-            assert (len(frame.pcm), frame.text) == (0, "Good morning.")
+        async with voice(silent) as (tts, server):
+            with pytest.raises(StageUnavailable, match="says nothing"):
+                await spoken(tts)
+            assert server.n_requests == 2
         async with voice(endless) as (tts, _):
             with pytest.raises(StageUnavailable, match="does not stop"):
                 await spoken(tts)
@@ -694,6 +758,7 @@ def test_a_turn_with_ears_and_voice_elsewhere(tmp_path: Path) -> None:
             sets=(
                 *("vad.engine=silero", "asr.engine=openai", "tts.engine=openai"),
                 *(f"asr_server.url={replica.url}/v1", f"tts_server.url={replica.url}/v1"),
+                "ladder.enforce=false",  # nothing here is about time
                 *('llm.answers=["It is Paris, as far as I know."]', "budget.readiness_turn_ms=20000"),
             ),
         )

@@ -32,12 +32,12 @@ from voicestack.core.notes import (
     ToolsListed,
     UserSilent,
 )
-from voicestack.core.served import EVERY_TOOL, Approval, ServedTool, ToolOutcome, ToolSource
+from voicestack.core.served import EVERY_TOOL, Approval, ServedTool, ToolOutcome, ToolServer, ToolSource
 from voicestack.core.settings import ReplyOptions, ServerVad
 from voicestack.core.tools import CallDelta, Tool, Toolbox
 from voicestack.engines.mcp_tools import McpServers
 from voicestack.engines.scripted import ScriptedAsr
-from voicestack.ports import LlmDelta, LlmRequest, ToolServer
+from voicestack.ports import LlmDelta, LlmRequest
 from voicestack.server.assembly import assemble
 from voicestack.session.served_tools import MAX_CHANGES, NOT_ALLOWED
 

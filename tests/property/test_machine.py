@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicestack.core.ids import TurnId, UtteranceId
-from voicestack.turn.actions import Action, Apologise, CommitReply, RetryReply, StartReply, StopReply
+from voicestack.turn.actions import Action, Apologise, CommitReply, Excuse, RetryReply, StartReply, StopReply
 from voicestack.turn.events import (
     Event,
     ReplyAudible,
@@ -36,6 +36,8 @@ policies = st.builds(
     max_drafts=st.integers(0, 3),
     max_retries=st.integers(0, 2),
     idle_ns=st.sampled_from([None, 3, 5_000 * MS]),
+    excuse=st.booleans(),
+    say_by_ns=st.sampled_from([None, 0, 1_000 * MS]),
 )
 small = st.integers(0, 5)
 words = st.sampled_from(["", "a", "b", "a b", "c"])
@@ -45,7 +47,7 @@ any_event = st.one_of(
     st.builds(SpeechResumed, small, small.map(UtteranceId)),
     st.builds(SpeechEnded, small, small.map(UtteranceId), small),
     st.builds(WordsSettled, small, small.map(UtteranceId), words),
-    st.builds(WordsHeard, small, small.map(UtteranceId), words),
+    st.builds(WordsHeard, small, small.map(UtteranceId), words, st.booleans()),
     st.builds(ReplyRequested, small),
     st.builds(ReplyCancelled, small),
     st.builds(ReplyAudible, small, small.map(TurnId)),
@@ -65,7 +67,7 @@ def check_actions(before: State, event: Event, actions: tuple[Action, ...], afte
     newest = before.turn
     for action in actions:
         match action:
-            case StartReply(turn=turn):
+            case StartReply(turn=turn) | Excuse(turn=turn):
                 assert live is None, "two live replies"
                 assert turn > newest, "turn ids rise"
                 live = newest = turn
@@ -86,7 +88,7 @@ def test_any_events_in_any_order(policy: Policy, events: list[Event]) -> None:
         s, actions = step(s, event, policy)
         check_actions(before, event, actions, s)
         if s.user is not User.QUIET and s.reply is not None and policy.interrupt_reply:
-            started = any(isinstance(a, StartReply | CommitReply) for a in actions)
+            started = any(isinstance(a, StartReply | CommitReply | Excuse) for a in actions)
             draft = s.reply.progress is Progress.DRAFT
             assert draft or not started, "a reply began while the user speaks"
         assert (s.words_due_ns is not None) == bool(s.awaited), (
@@ -117,6 +119,7 @@ class World:
         self.paused = False
         self.outstanding: list[int] = []
         self.n_words = 0
+        self.n_excuses = 0
 
     def feed(self, event: Event) -> None:
         before = self.state
@@ -130,9 +133,17 @@ class World:
                         self.draft_words = words
                     else:
                         self.answered += words.split()
+                case Excuse(turn=turn):
+                    assert self.policy.excuse
+                    assert not before.heard, "words that were understood are answered, not excused"
+                    self.live, self.draft = turn, False
+                    self.n_excuses += 1
                 case CommitReply(words=words):
                     assert self.draft
                     assert words == self.draft_words, "a draft is committed on other words than it answers"
+                    if isinstance(event, Tick):  # the draft's guess stands for words that have not come
+                        self.said += words.split()[len(self.said) - len(self.answered) :]
+                        self.outstanding.clear()
                     self.draft = False
                     self.answered += words.split()
                 case StopReply():
@@ -164,6 +175,9 @@ class World:
                 self.n_words += 1
                 self.said += text.split()
                 self.feed(WordsHeard(self.now, UtteranceId(heard), text))
+            case "lost" if self.outstanding:
+                heard = self.outstanding.pop(0)
+                self.feed(WordsHeard(self.now, UtteranceId(heard), "", lost=True))
             case "late":
                 self.now += self.policy.words_deadline_ns
                 self.feed(Tick(self.now))
@@ -192,6 +206,7 @@ CHOICES = (
     "resume",
     "end",
     "heard",
+    "lost",
     "late",
     "audible",
     "said",
@@ -315,3 +330,60 @@ def test_an_apology_that_fails_is_not_turned_back_into_a_reply() -> None:
     s, _ = step(s, ReplyFailed(1, TurnId(1), retryable=False), policy)
     s, actions = step(s, ReplyFailed(2, TurnId(1), retryable=True), policy)
     assert (s.reply, actions) == (None, ())
+
+
+def test_a_user_who_was_told_to_wait_for_words_that_never_come_is_told_so() -> None:
+    policy = Policy(excuse=True)
+    s, _ = step(State(), SpeechStarted(0, UtteranceId(1)), policy)
+    s, _ = step(s, SpeechEnded(20, UtteranceId(1), 9), policy)
+    s, actions = step(s, Tick(20 + policy.words_deadline_ns), policy)
+    assert actions == (Excuse(TurnId(1)),)
+    s, actions = step(s, WordsHeard(30, UtteranceId(1), "", lost=True), policy)
+    assert actions == ()
+    s, actions = step(s, ReplyEnded(40, TurnId(1)), policy)
+    assert actions == (Excuse(TurnId(2)),)
+    s, actions = step(s, ReplyEnded(50, TurnId(2)), policy)
+    assert (s.reply, actions) == (None, ())
+
+
+def test_late_words_of_one_utterance_do_not_prolong_the_wait_for_another() -> None:
+    policy = Policy(excuse=True, say_by_ns=1_000 * MS)
+    s, _ = step(State(), SpeechStarted(0, UtteranceId(1)), policy)
+    s, _ = step(s, SpeechEnded(20, UtteranceId(1), 9), policy)
+    s, _ = step(s, Tick(1_000 * MS + 9), policy)
+    s, _ = step(s, SpeechStarted(2_000 * MS, UtteranceId(2)), policy)
+    s, _ = step(s, SpeechEnded(3_000 * MS, UtteranceId(2), 3_000 * MS), policy)
+    due_ns = s.words_due_ns
+    s, _ = step(s, WordsHeard(3_500 * MS, UtteranceId(1), "", lost=True), policy)
+    assert due_ns is not None
+    assert s.words_due_ns == due_ns
+
+
+def test_words_that_come_after_the_excuse_are_answered() -> None:
+    policy = Policy(excuse=True)
+    s, _ = step(State(), SpeechStarted(0, UtteranceId(1)), policy)
+    s, _ = step(s, SpeechEnded(20, UtteranceId(1), 9), policy)
+    s, _ = step(s, Tick(20 + policy.words_deadline_ns), policy)
+    s, actions = step(s, WordsHeard(30, UtteranceId(1), "hello"), policy)
+    assert actions == ()
+    _, actions = step(s, ReplyEnded(40, TurnId(1)), policy)
+    assert actions == (StartReply(TurnId(2), "hello"),)
+
+
+def test_a_recogniser_that_failed_is_excused_and_a_noise_without_words_is_not() -> None:
+    policy = Policy(excuse=True)
+    s, _ = step(State(), SpeechStarted(0, UtteranceId(1)), policy)
+    s, _ = step(s, SpeechEnded(20, UtteranceId(1), 9), policy)
+    assert step(s, WordsHeard(30, UtteranceId(1), ""), policy)[1] == ()
+    assert step(s, WordsHeard(30, UtteranceId(1), "", lost=True), policy)[1] == (Excuse(TurnId(1)),)
+
+
+def test_a_draft_stands_for_words_that_do_not_come_and_they_are_not_answered_again() -> None:
+    policy = Policy(excuse=True)
+    s, _ = step(State(), SpeechStarted(0, UtteranceId(1)), policy)
+    s, _ = step(s, SpeechPaused(10, UtteranceId(1), 9), policy)
+    s, _ = step(s, WordsSettled(11, UtteranceId(1), "what time is it"), policy)
+    s, _ = step(s, SpeechEnded(20, UtteranceId(1), 9), policy)
+    s, actions = step(s, Tick(20 + policy.words_deadline_ns), policy)
+    assert actions == (CommitReply(TurnId(1), "what time is it"),)
+    assert step(s, WordsHeard(30, UtteranceId(1), "what time is it"), policy) == (s, ())

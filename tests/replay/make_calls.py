@@ -91,6 +91,9 @@ def calls() -> Mapping[str, Call]:
         "silent_user": Call(says_nothing_more),
         "typed_and_cancelled": Call(types_and_cancels),
         "words_too_late": Call(one_question, asr=ScriptedAsr(["tell me"], settle_ms=5000, final_ms=5000)),
+        "words_late_and_excused": Call(
+            one_question, asr=ScriptedAsr(["tell me"], settle_ms=2500, final_ms=10)
+        ),
         "failed_unheard": Call(
             one_question, llm=ScriptedLlm([LONG], fail_after_tokens=0, n_failures=1, first_token_ms=500)
         ),

@@ -14,10 +14,11 @@ from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, Pcm
 from voicestack.core.ids import SessionId
 from voicestack.core.marks import TurnMarks
+from voicestack.core.served import ToolServers
 from voicestack.core.settings import ServerVad, SessionSettings
 from voicestack.core.turn_record import TurnRecord
 from voicestack.engines.scripted import EnergyVad, ScriptedAsr, ScriptedLlm, ScriptedTts
-from voicestack.ports import Asr, Llm, ToolServers, Tts, Vad
+from voicestack.ports import Asr, Forecaster, Llm, Tts, Vad
 from voicestack.session.session import Session
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.transports.memory import MemoryPeer
@@ -44,7 +45,7 @@ class Figures:
     def turn_recorded(self, record: TurnRecord) -> None:
         self.records.append(record)
 
-    def answer_heard(self, marks: TurnMarks) -> None:
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
         self.heard_after_ms.append(marks.heard_after_ms)
 
     def heard_disbelieved(self) -> None:
@@ -101,6 +102,7 @@ def converse(
     tuning: Tuning | None = None,
     tool_servers: ToolServers | None = None,
     spender: Spender | None = None,
+    forecaster: Forecaster | None = None,
     run: Callable[[Coroutine[Any, Any, Dialogue]], Dialogue] = run_virtual,
     **changes: Any,
 ) -> Dialogue:
@@ -112,6 +114,7 @@ def converse(
         llm or ScriptedLlm(["It is five o'clock."]),
         tts or ScriptedTts(),
         tool_servers,
+        forecaster,
     )
     return run(_converse(script, engines, settings, tuning, spender or Spender()))
 

@@ -1,4 +1,4 @@
-"""A clock that is moved by hand, for what only asks for the time."""
+"""A clock that stands still until it is told how much time has passed."""
 
 from collections.abc import Callable
 
@@ -6,16 +6,23 @@ from voicestack.aio.clock import Timer
 
 
 class HandClock:
-    """Satisfies `voicestack.aio.clock.Clock`, but for timers."""
+    """Satisfies `Clock`, but for timers: whoever needs them uses the virtual loop."""
 
     def __init__(self) -> None:
-        self.ns = 0
+        self.ns = 1_000_000_000_000
 
     def now_ns(self) -> int:
+        """The instant at which it stands."""
         return self.ns
 
     def call_at(self, at_ns: int, callback: Callable[[], None]) -> Timer:
+        """Not here."""
         raise AssertionError("nothing here sets a timer")
 
+    def pass_ms(self, ms: float) -> None:
+        """So much time passes."""
+        self.ns += round(ms * 1e6)
+
     def advance_s(self, s: float) -> None:
+        """So much time passes."""
         self.ns += round(s * 1e9)

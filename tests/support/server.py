@@ -7,7 +7,7 @@ from voicestack.aio.scope import Scope
 from voicestack.config.load import load
 from voicestack.server.lifecycle import Running, serve
 
-SCRIPTED = ("vad.engine=energy", "turn.silence_duration_ms=200")
+SCRIPTED = ("vad.engine=energy", "turn.silence_duration_ms=200", "ledger.store=")
 
 
 def with_server(

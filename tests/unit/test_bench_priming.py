@@ -7,8 +7,8 @@ import pytest
 
 from voicestack.cli.bench_priming import Run, conversation, figures, hidden_ratio
 from voicestack.core.answers import LlmAnswer
-from voicestack.core.history import context_tokens_of
 from voicestack.core.notes import Usage
+from voicestack.core.prompt_room import context_tokens_of
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicestack.config.derived import policy_of, settings_of
+from voicestack.config.keys import KEYS
 from voicestack.config.lines import KeyPath, key_lines, leaves
-from voicestack.config.load import KEYS, load, profiles
+from voicestack.config.load import load, profiles
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 from voicestack.core.settings import ServerVad

@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from voicestack.core.history import CallItem, History, Item, Message, OutputItem, fit_context, tool_tokens_of
+from voicestack.core.history import CallItem, History, Item, Message, OutputItem
 from voicestack.core.ids import ItemId
+from voicestack.core.prompt_room import fit_context, tool_tokens_of
 from voicestack.core.tools import Tool, ToolCall
 
 

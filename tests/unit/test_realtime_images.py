@@ -8,10 +8,11 @@ import pytest
 
 from tests.support.realtime_check import check_server_frames, make_protocol
 from voicestack.core.commands import AddItem, CreateReply
-from voicestack.core.history import History, Item, Message, fit_context
+from voicestack.core.history import History, Item, Message
 from voicestack.core.ids import ItemId, SessionId, TurnId
 from voicestack.core.images import IMAGE_TOKENS, MAX_IMAGE_BYTES, Image
 from voicestack.core.notes import ItemAdded, ItemRetrieved
+from voicestack.core.prompt_room import fit_context
 from voicestack.core.settings import SessionSettings
 from voicestack.engines.chat_body import LlmSettings, content_of, plain_plan
 from voicestack.engines.native_calls import native_plan

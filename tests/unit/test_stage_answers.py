@@ -14,11 +14,13 @@ from tests.support.openapi import Described, events
 from voicestack.aio.clock import SystemClock
 from voicestack.config.load import load
 from voicestack.core.audio import AudioFrame, SpokenFrame
+from voicestack.core.deadline import LIMIT_HEADER, TARGET_HEADER
 from voicestack.core.errors import (
     ConfigError,
     Overloaded,
     PeerProtocolError,
     StageError,
+    StageExpired,
     StageRejected,
     StageTimeout,
     StageUnavailable,
@@ -101,10 +103,13 @@ class Bench:
         self.described.check(answer)
         return answer
 
-    def say(self, **fields: Any) -> httpx.Response:
-        return self.post(
-            "speech", json={"model": "tts-1", "input": "Hello.", "response_format": "pcm", **fields}
-        )
+    def say(
+        self, *, limit_ms: str | None = None, target_ms: str | None = None, **fields: Any
+    ) -> httpx.Response:
+        left = {LIMIT_HEADER: limit_ms, TARGET_HEADER: target_ms}
+        headers = {name: text for name, text in left.items() if text is not None}
+        wish = {"model": "tts-1", "input": "Hello.", "response_format": "pcm", **fields}
+        return self.post("speech", json=wish, headers=headers)
 
     def outcome(self, endpoint: str, outcome: str) -> bool:
         line = f'voicestack_stage_requests_total{{endpoint="{endpoint}",outcome="{outcome}"}} 1.0'
@@ -121,6 +126,7 @@ ERRORS: list[tuple[VoiceStackError, int, str]] = [
     (Overloaded("x", retry_after_ms=1500), 503, "overloaded"),
     (StageUnavailable("x", stage="asr"), 503, "stage_unavailable"),
     (StageTimeout("x", stage="asr"), 504, "stage_timeout"),
+    (StageExpired("x", stage="asr"), 504, "deadline_exceeded"),
     (StageRejected("x", stage="asr"), 502, "stage_rejected"),
     (StageError("x", stage="asr"), 502, "stage_failed"),
     (ConfigError("x"), 500, "config_invalid"),
@@ -154,6 +160,51 @@ def test_an_engine_that_fails_at_once_has_a_status_and_keeps_its_secrets() -> No
         b'voicestack_stage_failures_total{code="stage_unavailable",stage="tts"} 1.0'
         in bench.metrics.render()[0]
     )
+
+
+class StuckTts:
+    """Satisfies `ports.Tts`: says nothing, or no more than a little."""
+
+    rate_hz = 24_000
+
+    def __init__(self, n_frames: int = 0, *, then_s: float = 60.0) -> None:
+        self._n_frames, self._then_s = n_frames, then_s
+        self.requests: list[SpeechRequest] = []
+        self.n_closed = 0
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpokenFrame, None]:
+        self.requests.append(request)
+        try:
+            for _ in range(self._n_frames):
+                yield SpokenFrame(np.full(480, 1000, np.int16), "a")
+            await asyncio.sleep(self._then_s)
+        finally:
+            self.n_closed += 1
+
+
+def test_what_the_client_does_not_want_any_more_is_not_begun() -> None:
+    tts = StuckTts()
+    bench = Bench(tts=tts)
+    answer = bench.say(limit_ms="0")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert tts.requests == []
+    assert bench.outcome("speech", "failed")
+
+
+def test_work_whose_limit_passes_is_stopped() -> None:
+    tts = StuckTts()
+    answer = Bench(tts=tts).say(limit_ms="150", target_ms="20")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert tts.n_closed == len(tts.requests) == 1
+    deadline = tts.requests[0].deadline
+    assert deadline is not None, "the engine is told, too"
+    assert deadline.limit_ns - deadline.target_ns == 130_000_000
+
+
+def test_a_file_that_has_begun_is_finished() -> None:
+    answer = Bench(tts=StuckTts(2, then_s=0.3)).say(limit_ms="200")
+    assert answer.status_code == 200
+    assert len(answer.content) > 1_000
 
 
 @pytest.mark.parametrize("kind", ["pcm", "wav", "mp3"])

@@ -16,7 +16,7 @@ from voicestack.core.errors import StageTimeout
 from voicestack.core.ids import SessionId
 from voicestack.core.marks import STAGES, Mark, TurnMarks
 from voicestack.core.notes import Usage
-from voicestack.ports import Observer
+from voicestack.core.watching import Observer
 from voicestack.telemetry.logs import LogFormat, LogLevel, logged_as, set_up_logs
 from voicestack.telemetry.metrics import ChildReadings, Metrics
 

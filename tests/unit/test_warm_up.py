@@ -4,8 +4,8 @@ import pytest
 
 from tests.support.virtual_loop import run_virtual
 from voicestack.core.errors import StageTimeout, StageUnavailable
-from voicestack.core.history import context_tokens_of
 from voicestack.core.ids import is_own
+from voicestack.core.prompt_room import context_tokens_of
 from voicestack.engines.scripted import ScriptedLlm
 from voicestack.ports import LlmRequest
 from voicestack.server.warm_up import Warmth, conversation, warm_up

@@ -33,8 +33,9 @@ from voicestack.config.load import load
 from voicestack.config.schema import Config
 from voicestack.core.answers import LlmAnswer
 from voicestack.core.errors import ConfigError, StageError
-from voicestack.core.history import Message, context_tokens_of
+from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId, UtteranceId
+from voicestack.core.prompt_room import context_tokens_of
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.ports import LlmRequest
 from voicestack.session.primer import Primer

@@ -1,6 +1,7 @@
 """What do processes cost? Read from /proc (Linux)."""
 
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def cpu_s(pids: list[int]) -> float:
         if fields:
             total += int(fields[11]) + int(fields[12])
     return total * _TICK_S
+
+
+def own_cpu_ns() -> int:
+    """CPU time of this process with all its threads, user and kernel."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return round((used.ru_utime + used.ru_stime) * 1e9)
 
 
 def waited_s(pid: int) -> float:

@@ -68,7 +68,8 @@ class Turn:
 
     `wait_ms` is None when the answer is early or missing; `late_ms` is the wait for one that came too late.
     `harness_late_ms` is how late the bench itself was at worst until the answer began. `refused` means that
-    it was never asked, because the server had no room for the call; it counts as missing, too.
+    it was never asked, because the server had no room for the call; it counts as missing, too. `asked_ns` is
+    when the question was over.
     """
 
     caller: int
@@ -83,6 +84,7 @@ class Turn:
     gap_ms: float = 0.0
     harness_late_ms: float = 0.0
     refused: bool = False
+    asked_ns: int = 0
     ledgers: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -205,7 +207,8 @@ class _Conversationalist:
         except NoServer as gone:
             seen.failures.append(f"caller {self._number}: {gone}")
             for line in left:
-                seen.add(Turn(self._number, line.file, line.words, refused=isinstance(gone, Refused)))
+                refused, now_ns = isinstance(gone, Refused), self._clock.now_ns()
+                seen.add(Turn(self._number, line.file, line.words, refused=refused, asked_ns=now_ns))
 
     async def _pause(self, caller: Caller, ms: float) -> None:
         await caller.until(lambda: False, by_sample=caller.now_sample() + ms * _PER_MS)
@@ -227,6 +230,7 @@ class _Conversationalist:
         wait = wait_for_answer(caller.speaker, said, line.last_speech)
         in_time = wait.ms is not None and wait.ms <= self._plan.timeout_ms
         turn = Turn(self._number, line.file, line.words, early=wait.early)
+        turn.asked_ns = caller.timeline.ns_of(speech_end)
         turn.wait_ms, turn.late_ms = (wait.ms, None) if in_time else (None, wait.ms)
         turn.harness_late_ms = harness_late_ms
         turn.gap_ms = (caller.speaker.gap_samples - n_gaps) / _PER_MS

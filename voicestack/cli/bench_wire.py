@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import base64
 import os
-import resource
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,7 +21,7 @@ from rich.table import Table
 from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_load import Harness, client_frame, spoken_frames
-from voicestack.cli.bench_proc import cpu_s, family_of, memory_of, waited_s
+from voicestack.cli.bench_proc import cpu_s, family_of, memory_of, own_cpu_ns, waited_s
 from voicestack.cli.bench_server import free_port, own_server, pin, usable_cpus
 from voicestack.cli.bench_speech import Line
 from voicestack.cli.client import session_update
@@ -136,10 +135,10 @@ def _listen(peer: WebSocketPeer, protocol: RealtimeProtocol) -> dict[str, float]
     (frame,) = spoken_frames(Line("", None, silence, 0, 0))
     for _ in range(_WARM_UP):
         peer.data_received(frame)
-    start_ns = _cpu_ns()
+    start_ns = own_cpu_ns()
     for _ in range(_N_FRAMES):
         peer.data_received(frame)
-    return _per_second(_cpu_ns() - start_ns, len(frame))
+    return _per_second(own_cpu_ns() - start_ns, len(frame))
 
 
 def _talk(peer: WebSocketPeer, protocol: RealtimeProtocol, socket: _Nowhere) -> dict[str, float]:
@@ -150,10 +149,10 @@ def _talk(peer: WebSocketPeer, protocol: RealtimeProtocol, socket: _Nowhere) -> 
     for _ in range(_WARM_UP):
         peer.send(protocol.audio(turn, data, ""))
     socket.n_bytes = 0
-    start_ns = _cpu_ns()
+    start_ns = own_cpu_ns()
     for _ in range(_N_FRAMES):
         peer.send(protocol.audio(turn, data, ""))
-    return _per_second(_cpu_ns() - start_ns, socket.n_bytes / _N_FRAMES)
+    return _per_second(own_cpu_ns() - start_ns, socket.n_bytes / _N_FRAMES)
 
 
 def _per_second(cpu_ns: int, frame_bytes: float) -> dict[str, float]:
@@ -165,12 +164,6 @@ def _per_second(cpu_ns: int, frame_bytes: float) -> dict[str, float]:
         "bytes_per_s": frame_bytes * frames_per_s,
         "audio_bytes_per_s": 2 * CALL_RATE_HZ,
     }
-
-
-def _cpu_ns() -> int:
-    """CPU time of this process, user and kernel."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return round((used.ru_utime + used.ru_stime) * 1e9)
 
 
 def _upgrade() -> bytes:

@@ -22,6 +22,7 @@ GROUPS = {
     "Talk": {
         "serve": "run the server",
         "keys": "make, list and revoke API keys: who may come in",
+        "ledger": "bring the store of turns up to date",
         "models": "fetch and check the models that engines load",
         "talk": "speak to it, with a WAV file or the microphone, and hear the answer",
     },

@@ -82,6 +82,8 @@ class LadderSection(BaseModel):
         "I'm still working on that.",
     )
     """Said, in turn, when no answer would come in time. Must be true whatever was asked."""
+    excuse: str = "Sorry, I didn't catch that. Could you say it again?"
+    """Said when the recogniser has failed."""
     tool_filler: str = "I'm looking that up."
     """Said instead while a tool is at work."""
     refusal: str = "I'm sorry, I can't answer that right now. Please ask me again in a moment."

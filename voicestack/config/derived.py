@@ -17,7 +17,7 @@ def policy_of(config: Config) -> Policy:
     return Policy(
         create_reply=turn.create_response,
         interrupt_reply=turn.interrupt_response,
-        draft_replies=turn.draft_replies,
+        draft_replies=turn.draft_replies and "draft" in config.ladder.rungs,
         max_drafts=turn.max_drafts,
         words_deadline_ns=turn.words_deadline_ms * 1_000_000,
     )

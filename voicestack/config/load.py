@@ -13,18 +13,19 @@ mistakes are named at once.
 
 import reprlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from voicestack.config.budgets import Budgets, Entry, check_budgets, profile_given, read_budgets
 from voicestack.config.given import Given, did_you_mean, from_file, in_words
-from voicestack.config.lines import KeyPath
+from voicestack.config.keys import GROUPS, KEYS, SECTIONS, TABLES, group_of, in_group, key_of, shown_paths
+from voicestack.config.lines import KeyPath, leaves
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
 
@@ -51,7 +52,8 @@ class Loaded:
 
         After them what the budgets of tenants and routes say, as `budgets.NAME.KEY`.
         """
-        keys = [(".".join(path), _shown(self.config, path), self.sources[".".join(path)]) for path in KEYS]
+        paths = [path for key in KEYS for path in shown_paths(self.config, key)]
+        keys = [(".".join(path), _shown(self.config, path), self.sources[".".join(path)]) for path in paths]
         return keys + [row for entry in self.budgets if entry.is_of_some for row in entry.rows()]
 
 
@@ -66,22 +68,25 @@ def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[
     Raises:
         ConfigError: it cannot be read, has unknown keys, or values that cannot be.
     """
-    given = from_file(find(path_or_profile or DEFAULT_PROFILE), TABLES)
+    given = from_file(find(path_or_profile or DEFAULT_PROFILE), TABLES - GROUPS.keys())
+    given = {path: it for path, it in given.items() if path not in GROUPS}
     given |= _from_env(env)
     given |= _from_sets(sets)
     budgets = read_budgets(_budgets_file(_text_at(("budget", "file"), given)))
     given = profile_given(budgets, _text_at(("profile",), given)) | given
     given = {path: it for path, it in given.items() if path not in SECTIONS or it.value != {}}
-    problems = [f"{it.where}: {_unknown(path)}" for path, it in given.items() if path not in KEYS]
+    problems = [f"{it.where}: {_unknown(path)}" for path, it in given.items() if key_of(path) is None]
     tree: dict[str, Any] = {}
     for path, it in given.items():
-        if path in KEYS:
+        if (info := key_of(path)) is not None:
             try:
-                value = _typed(it.value, KEYS[path]) if it.as_text else it.value
+                value = _typed(it.value, info) if it.as_text else it.value
             except ValidationError as error:
                 problems.append(_problem(error.errors()[0], path, given))
                 continue
-            table = tree.setdefault(path[0], {}) if len(path) > 1 else tree
+            table = tree
+            for name in path[:-1]:
+                table = table.setdefault(name, {})
             table[path[-1]] = value
     try:
         config = Config.model_validate(tree)
@@ -90,7 +95,8 @@ def load(path_or_profile: str | None, *, env: Mapping[str, str], sets: Sequence[
     if problems:
         raise ConfigError("\n".join(problems))
     check_budgets(config, budgets)
-    sources = {".".join(path): given[path].where if path in given else "default" for path in KEYS}
+    paths = [path for key in KEYS for path in shown_paths(config, key)]
+    sources = {".".join(path): given[path].where if path in given else "default" for path in paths}
     return Loaded(config, sources, budgets)
 
 
@@ -126,24 +132,6 @@ def budgets_of(config: Config) -> Budgets:
     return Budgets(config, read_budgets(_budgets_file(config.budget.file)))
 
 
-def _keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
-    for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _keys(info.annotation, (*above, name))
-        else:
-            yield (*above, name), info
-
-
-KEYS: Mapping[KeyPath, FieldInfo] = dict(_keys(Config))
-"""Every key there is, in the order of the schema."""
-
-TABLES = frozenset(path for path, info in KEYS.items() if get_origin(info.annotation) is dict)
-"""The keys whose value is a table."""
-
-SECTIONS = frozenset(path[:-1] for path in KEYS)
-"""Every table that keys are in."""
-
-
 def _budgets_file(name: str) -> Path | None:
     """The file of that name; without one that beside the profiles, if it is there."""
     if name:
@@ -159,21 +147,35 @@ def _text_at(path: KeyPath, given: Mapping[KeyPath, Given]) -> str:
 
 
 def _from_env(env: Mapping[str, str]) -> dict[KeyPath, Given]:
-    return {
-        tuple(name.removeprefix(ENV_PREFIX).lower().split("__")): Given(value, f"env {name}", as_text=True)
-        for name, value in env.items()
-        if name.startswith(ENV_PREFIX)
-    }
+    given: dict[KeyPath, Given] = {}
+    for name, value in env.items():
+        if name.startswith(ENV_PREFIX):
+            path = tuple(name.removeprefix(ENV_PREFIX).lower().split("__"))
+            given |= _ungrouped(in_group(path), Given(value, f"env {name}", as_text=True))
+    return given
 
 
 def _from_sets(sets: Sequence[str]) -> dict[KeyPath, Given]:
-    given = {}
+    given: dict[KeyPath, Given] = {}
     for item in sets:
         key, equals, value = item.partition("=")
         if not equals:
             raise ConfigError(f"--set {item}: write --set section.key=value")
-        given[tuple(key.strip().split("."))] = Given(value, "--set", as_text=True)
+        given |= _ungrouped(tuple(key.strip().split(".")), Given(value, "--set", as_text=True))
     return given
+
+
+def _ungrouped(path: KeyPath, it: Given) -> dict[KeyPath, Given]:
+    """A whole table of named sections, written as in TOML, as its values one by one."""
+    if path not in GROUPS and path[:-1] not in GROUPS:
+        return {path: it}
+    try:
+        tree = tomllib.loads(f"value = {it.value}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree = None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{it.where}: {'.'.join(path)} should be a table as in TOML, not a text")
+    return {(*path, *key): Given(value, it.where) for key, value in leaves(tree)}
 
 
 def _typed(text: str, info: FieldInfo) -> object:
@@ -190,7 +192,10 @@ def _typed(text: str, info: FieldInfo) -> object:
 
 def _unknown(path: KeyPath) -> str:
     key = ".".join(path)
-    if path in SECTIONS:
+    if group := group_of(path):
+        names = GROUPS[group].model_fields
+        return f"unknown key {key}{did_you_mean(path[-1], list(names), cutoff=0.6)}"
+    if path in SECTIONS or path in GROUPS:
         return f"{key} is a section, not a value"
     known_keys = [".".join(known) for known in KEYS]
     moved = [known for known in known_keys if known.rpartition(".")[2] == path[-1]]
@@ -203,12 +208,14 @@ def _problem(details: ErrorDetails, path: KeyPath, given: Mapping[KeyPath, Given
     value = details["input"]
     where = [given[path[:n]].where for n in range(len(path), 0, -1) if path[:n] in given]
     if details["type"] == "section":
-        section, value = path[0], ctx["value"]
-        path = (section, ctx["key"])
-        suspects = [path, *((section, key) for key in ctx["because"])]
+        section, value = path, ctx["value"]
+        path = (*section, ctx["key"])
+        suspects = [path, *((*section, key) for key in ctx["because"])]
         where = [given[suspect].where for suspect in suspects if suspect in given]
+        if len(section) > 1:  # a section with a name of its own: whatever else was said of it
+            where += [it.where for key, it in given.items() if key[: len(section)] == section]
     message = in_words(details["msg"])
-    info = KEYS.get(path)
+    info = key_of(path)
     secret = (info is not None and info.annotation is SecretStr) or "@" in str(value)
     key = ".".join(str(part) for part in path)
     return (
@@ -219,7 +226,7 @@ def _problem(details: ErrorDetails, path: KeyPath, given: Mapping[KeyPath, Given
 def _shown(config: Config, path: KeyPath) -> Any:
     value: Any = config
     for name in path:
-        value = getattr(value, name)
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
     return list(value) if isinstance(value, tuple) else value

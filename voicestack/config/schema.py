@@ -9,14 +9,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from voicestack.config.access import AccessSection, LimitsSection, TlsSection
+from voicestack.config.admission import AdmissionSection
+from voicestack.config.answers import AnswersSection
 from voicestack.config.budget import BudgetSection, LadderSection
 from voicestack.config.fleet import FleetSection
 from voicestack.config.kinds import STRICT, HttpUrl, blame
 from voicestack.config.ledger import LedgerSection
 from voicestack.config.mcp import McpSection
 from voicestack.config.models import ModelsSection
+from voicestack.config.opener import OpenerSection
 from voicestack.config.piper import PiperSection
 from voicestack.config.remote import AsrServerSection, TtsServerSection
+from voicestack.config.scripted import ScriptedSection
 from voicestack.config.vllm import VllmSection
 from voicestack.config.webrtc import WebRtcSection
 from voicestack.config.whisper import WhisperSection
@@ -233,6 +237,11 @@ class StagesSection(BaseModel):
     """At the same time; more are refused with 503. One of `asr.workers_max` is left to calls."""
     max_speeches: Count = 4
     """At the same time; more are refused with 503."""
+    max_completions: Count = 4
+    """Answers for other servers at the same time, each after those of this server's own calls; more are
+    refused with 503."""
+    max_chat_bytes: int = Field(default=1_048_576, ge=1_024)
+    """Longest request for an answer: a conversation of 200 000 words."""
     beside_calls_ratio: float = Field(default=2.0, gt=0.0, le=1_000.0)
     """Seconds of audio a second, all requests together, while somebody is in a call. Without calls there is
     no limit. PocketSphinx needs 0.12 of a core per second of audio: 2 take a quarter of a core."""
@@ -257,6 +266,11 @@ class TelemetrySection(BaseModel):
     """Where each call's events go, as JSON lines for `voicestack replay`; empty for nowhere."""
     record_words: bool = False
     """Keep the user's words in the recordings; otherwise placeholders."""
+    otlp_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """An OpenTelemetry collector: one trace a turn goes there, over HTTP. Empty for what the variable
+    OTEL_EXPORTER_OTLP_ENDPOINT says; without that, nowhere. The other OTEL_* variables hold, too."""
+    tenant_labels: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = ()
+    """Tenants that Prometheus' figures about objectives tell apart; all others are `other`."""
 
 
 class Config(BaseModel):
@@ -276,6 +290,7 @@ class Config(BaseModel):
     asr: AsrSection = AsrSection()
     llm: LlmSection = LlmSection()
     tts: TtsSection = TtsSection()
+    scripted: ScriptedSection = ScriptedSection()
     whisper: WhisperSection = WhisperSection()
     vllm: VllmSection = VllmSection()
     piper: PiperSection = PiperSection()
@@ -285,8 +300,11 @@ class Config(BaseModel):
     stages: StagesSection = StagesSection()
     mcp: McpSection = McpSection()
     webrtc: WebRtcSection = WebRtcSection()
+    opener: OpenerSection = OpenerSection()
+    answers: AnswersSection = AnswersSection()
     budget: BudgetSection = BudgetSection()
     ladder: LadderSection = LadderSection()
+    admission: AdmissionSection = AdmissionSection()
     fleet: FleetSection = FleetSection()
     ledger: LedgerSection = LedgerSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -45,6 +45,11 @@ class Deadline:
         return {TARGET_HEADER: str(remaining_ms), LIMIT_HEADER: str(left_ms)}
 
 
+def is_expired(deadline: Deadline | None, now_ns: int) -> bool:
+    """Whether work may be dropped: to be asked wherever it leaves a queue. Never without a deadline."""
+    return deadline is not None and deadline.is_expired(now_ns)
+
+
 def deadline_of(headers: Mapping[str, str], now_ns: int) -> Deadline | None:
     """What a request from another process carries; None if nothing that can be understood."""
     left = [_ms(headers.get(name, "")) for name in (TARGET_HEADER, LIMIT_HEADER)]

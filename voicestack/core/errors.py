@@ -11,6 +11,7 @@
       Overloaded                 new work is refused; says when and where to try again
       StageError                 engines raise only these
         StageTimeout             over its budget; retryable before the first audible sample
+          StageExpired           nobody wants it any more; never retryable
         StageUnavailable         the replica is gone; retryable before the first audible sample
           StageOverloaded        the replica is there and refuses more work for now
         StageRejected            a bad model or key; never retryable; the replica is taken out
@@ -99,6 +100,13 @@ class StageTimeout(StageError):
 
     code = "stage_timeout"
     retryable = True
+
+
+class StageExpired(StageTimeout):
+    """The limit of the turn has passed while the work waited, or was done: nobody wants it any more."""
+
+    code = "deadline_exceeded"
+    retryable = False
 
 
 class StageUnavailable(StageError):

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import orjson
-
 from voicestack.core.ids import ItemId
-from voicestack.core.images import IMAGE_TOKENS, Image
+from voicestack.core.images import Image
 from voicestack.core.served import RemoteCall, ServedTool
-from voicestack.core.tools import Tool, ToolCall
+from voicestack.core.tools import ToolCall
 
 Role = Literal["system", "user", "agent"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -49,6 +47,8 @@ class Item:
         spoken: Whether it was said aloud (in either direction) rather than typed.
         status: `incomplete` for a reply that was cut off.
         images: What the user shows with the words.
+        filler: The beginning of the words that only filled a silence. The LLM is not given it: it would learn
+            to begin like that.
     """
 
     id: ItemId
@@ -57,6 +57,15 @@ class Item:
     spoken: bool = False
     status: ItemStatus = "completed"
     images: tuple[Image, ...] = ()
+    filler: str = ""
+
+    @property
+    def said(self) -> str:
+        """The words without what only filled a silence."""
+        text = self.text or ""
+        if self.filler.startswith(text):
+            return ""
+        return text.removeprefix(self.filler).strip() if self.filler else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +230,12 @@ class History:
         self._items[item_id] = item
         return item
 
+    def fill(self, item_id: ItemId) -> None:
+        """What the message says so far only fills a silence. Does nothing when it was removed."""
+        item = self.message(item_id)
+        if item is not None:
+            self._items[item_id] = replace(item, filler=item.text or "")
+
     def write(self, item: CallItem | ListingItem) -> None:
         """A call, or a list of tools, has come to be this. Does nothing when it was removed."""
         if item.id in self._items:
@@ -266,8 +281,8 @@ def messages_of(entries: Sequence[Entry], instructions: str, unfinished: str = "
         if isinstance(entry, Item | OutputItem):
             out, outputs = out + outputs, []
         match entry:
-            case Item(role=role, text=str(text), images=images) if text or images:
-                _append_merged(out, Message(role, text, images=images))
+            case Item(role=role, said=said, images=images) if said or images:
+                _append_merged(out, Message(role, said, images=images))
             case CallItem(call=call) if entry.output is not None or call.call_id in done:
                 _append_merged(out, Message("agent", "", (call,)))
                 if entry.output is not None:
@@ -290,50 +305,3 @@ def _append_merged(out: list[Message], message: Message) -> None:
         calls, images = before.calls + message.calls, before.images + message.images
         message = Message(message.role, words, calls, images=images)
     out.append(message)
-
-
-CHARS_PER_TOKEN = 3
-"""Fewer than any tokeniser needs for English (GPT-2's and SmolLM2's: about 4.2), so the estimate is safe."""
-
-TOKENS_PER_MESSAGE = 8
-"""What a chat template adds to each message (ChatML: 5, and a safety margin)."""
-
-KEEP_SHARE = 0.6
-"""How full the context is after the oldest part was dropped. Dropping in large steps keeps the prompt's
-beginning, and with it the KV cache, the same for many turns."""
-
-
-def fit_context(messages: tuple[Message, ...], max_tokens: int) -> tuple[Message, ...]:
-    """Drop the oldest messages, but no system message, so that the rest fits into `max_tokens`.
-
-    The newest message is kept whatever its length. For a growing conversation the same messages are dropped
-    every time, until the next step is due.
-    """
-    system = tuple(m for m in messages if m.role == "system")
-    spoken = [m for m in messages if m.role != "system"]
-    room = max_tokens - context_tokens_of(system)
-    first = total = 0
-    for n, message in enumerate(spoken):
-        total += _tokens(message)
-        if total > room:
-            while first < n and (total > room * KEEP_SHARE or spoken[first].role != "user"):
-                total -= _tokens(spoken[first])
-                first += 1
-    return (*system, *spoken[first:])
-
-
-def tool_tokens_of(tools: Sequence[Tool]) -> int:
-    """About how many tokens the LLM reads to know of these tools, which it is given as JSON."""
-    texts = (f"{tool.name}{tool.description}{orjson.dumps(dict(tool.parameters)).decode()}" for tool in tools)
-    return sum(len(text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE for text in texts)
-
-
-def context_tokens_of(messages: tuple[Message, ...]) -> int:
-    """About how many tokens the LLM reads for them."""
-    return sum(map(_tokens, messages))
-
-
-def _tokens(message: Message) -> int:
-    n_chars = len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.calls)
-    n_tokens = n_chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * (1 + len(message.calls))
-    return n_tokens + IMAGE_TOKENS * len(message.images)

@@ -16,6 +16,8 @@ class Mark(Enum):
     """The final words were there. A draft is sent to the LLM before this."""
     LLM_SENT = "llm_sent"
     LLM_FIRST_TOKEN = "llm_first_token"
+    CLAUSE_READY = "clause_ready"
+    """The first phrase went to the TTS."""
     TTS_FIRST_AUDIO = "tts_first_audio"
     FILLER_SENT = "filler_sent"
     """The first sample of something that fills the silence left for the peer. It is no answer."""

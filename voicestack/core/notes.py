@@ -16,6 +16,7 @@ from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import TurnMarks
 from voicestack.core.settings import SessionSettings
 from voicestack.core.standing import Standing
+from voicestack.core.turn_record import TurnRecord
 
 ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 ReplyReason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
@@ -243,10 +244,11 @@ class ReplyEnded:
 
 @dataclass(frozen=True, slots=True)
 class TurnMeasured:
-    """The ledger of a turn is closed."""
+    """The ledger of a turn is closed. `record` is all that is known of it."""
 
     turn: TurnId
     marks: TurnMarks
+    record: TurnRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

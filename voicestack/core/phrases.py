@@ -80,6 +80,11 @@ class Phrases:
         self._space = False
         self._n_words = 0
 
+    def hurry(self, first_words: int) -> None:
+        """Let the first phrase end after so many words, if it has not ended yet."""
+        if self._first:
+            self._max_words = first_words
+
     def push(self, delta: str) -> list[str]:
         """Take more text and return the phrases that are complete, oldest first."""
         out: list[str] = []

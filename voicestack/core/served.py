@@ -4,9 +4,10 @@ The servers speak MCP, the Model Context Protocol.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +171,43 @@ def may_reach(url: str, places: Sequence[str]) -> bool:
         if host.endswith(f".{wanted_host}") if below else host == wanted_host:
             return True
     return False
+
+
+class ToolServer(Protocol):
+    """A server of tools, connected. Calls may be made at the same time, and from any task."""
+
+    async def tools(self) -> tuple[ServedTool, ...]:
+        """All of its tools.
+
+        Raises:
+            StageError: it did not say, or has too many.
+        """
+
+    async def call(self, name: str, arguments: str) -> ToolOutcome:
+        """Call a tool; what it, or the server, finds wrong with that is an outcome too.
+
+        Args:
+            name: As the server calls it.
+            arguments: The text of a JSON object. Empty for none.
+
+        Raises:
+            StageError: there was no answer. Whether the tool has done something is not known.
+        """
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever the server says that its tools have changed. Ends when it will not say so any more.
+
+        Raises:
+            StageError: the connection is lost.
+        """
+
+
+class ToolServers(Protocol):
+    """Reaches servers of tools."""
+
+    def connect(self, source: ToolSource) -> AbstractAsyncContextManager[ToolServer]:
+        """The server, for one session; leaving the block hangs up.
+
+        Raises:
+            StageError: on entering: it cannot be reached, refuses, or may not be reached.
+        """

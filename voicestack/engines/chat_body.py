@@ -34,6 +34,7 @@ class LlmSettings:
         adapters: Names of models at the server that a request may ask for instead (LoRA adapters).
         tools: How functions are called: `native` is the API's `tools`, `prompted` a prompt and a grammar
             for models that never learned it (llama.cpp and vLLM decode by a grammar).
+        tells_session: The server is told the conversation's name, as OpenAI's `prompt_cache_key`.
     """
 
     temperature: float = 0.7
@@ -47,6 +48,7 @@ class LlmSettings:
     dialect: ServerDialect = "plain"
     adapters: tuple[str, ...] = ()
     tools: ToolDialect = "native"
+    tells_session: bool = False
 
 
 class Reader(Protocol):
@@ -140,6 +142,8 @@ def body_of(
         body["stop"] = list(settings.stop)
     if settings.repeat_penalty is not None:
         body["repeat_penalty" if settings.slots else "repetition_penalty"] = settings.repeat_penalty
+    if settings.tells_session:
+        body["prompt_cache_key"] = request.session
     if settings.slots:
         # With progress events llama-server sees between two batches of a prompt that the connection is
         # closed; without them it looks once a second.

@@ -4,14 +4,16 @@ import asyncio
 import json
 import re
 import unicodedata
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import closing
 
 import numpy as np
 
 from voicestack.aio.clock import Clock
+from voicestack.aio.expiry import Expiry
 from voicestack.core.audio import NO_AUDIO, SpokenFrame
-from voicestack.core.errors import StageTimeout
+from voicestack.core.errors import StageOverloaded, StageTimeout
+from voicestack.core.queues import QueueReading
 from voicestack.engines.espeak_worker import DEFAULT_VOICE, N_CHARS, RATE_HZ
 from voicestack.engines.worker import Stream, Worker
 from voicestack.ports import SpeechRequest
@@ -22,6 +24,8 @@ RESTART_NS = 2_000_000_000
 """A worker that died is back within a second; a phrase waits for it."""
 HUNG_S = 5.0
 """A worker that says nothing for so long is ended. A piece takes about 15 ms."""
+MAX_OPEN = 64
+"""Pieces that the worker is given at a time: of so many the last one waits for a second."""
 
 _VOICE = re.compile(r"[A-Za-z0-9-]+(\+[A-Za-z0-9 ]+)?")
 
@@ -39,11 +43,17 @@ class EspeakTts:
         self.worker = Worker("voicestack.engines.espeak_worker", name="espeak", stage="tts", clock=clock)
         self._voice = voice
         self._rate_wpm = rate_wpm
+        self._expiry = Expiry("tts", clock)
+        self._n_refused = 0
 
     @property
     def rate_hz(self) -> int:
         """22 050: eSpeak NG's own rate."""
         return RATE_HZ
+
+    def figures(self) -> Mapping[str, float]:
+        """See `ports.Measured`: phrases that nobody wanted any more when they could have been said."""
+        return {"espeak_expired_total": self._expiry.n_expired}
 
     async def run(self) -> None:
         """Keep the worker running until cancelled."""
@@ -62,20 +72,35 @@ class EspeakTts:
 
         Raises:
             StageUnavailable: the worker is down, or died.
+            StageExpired: nobody wants the first sound any more.
+            StageOverloaded: it has too much to say already.
             StageTimeout: it hung.
         """
+        begin_by = request.begin_by
         for piece in pieces(request.text):
             if not any(map(str.isalnum, piece)):
                 yield SpokenFrame(NO_AUDIO, piece)
                 continue
-            await self.worker.ready(RESTART_NS)
+            async with self._expiry.within(begin_by):
+                await self.worker.ready(RESTART_NS)
+            if self.worker.n_streams >= MAX_OPEN:
+                self._n_refused += 1
+                raise StageOverloaded(f"{MAX_OPEN} pieces wait for eSpeak NG", stage="tts")
             with closing(self.worker.open(self._wish(piece, request))) as stream:
                 n_said = 0
-                while (answer := await self._next(stream)) is not None:
+                async with self._expiry.within(begin_by):
+                    answer = await self._next(stream)
+                begin_by = None
+                while answer is not None:
                     (n_chars,) = N_CHARS.unpack_from(answer)
                     pcm = np.frombuffer(answer, dtype="<i2", offset=N_CHARS.size)
                     yield SpokenFrame(pcm, piece[n_said:n_chars])
                     n_said = n_chars
+                    answer = await self._next(stream)
+
+    def queues(self) -> list[QueueReading]:
+        """See `ports.Queued`. The worker says a little of every piece in turn: none waits to begin."""
+        return [QueueReading("tts", refused={"full": self._n_refused}, n_busy=self.worker.n_streams)]
 
     async def _next(self, stream: Stream) -> bytes | None:
         try:

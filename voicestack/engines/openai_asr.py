@@ -13,8 +13,10 @@ from typing import Any
 
 import orjson
 
+from voicestack.aio.clock import Clock, SystemClock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
+from voicestack.core.deadline import Deadline
 from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
 from voicestack.core.heard import HeardWord
 from voicestack.core.hints import NO_HINTS, Hints
@@ -40,7 +42,8 @@ class ListeningServer:
         language: ISO 639-1, for utterances without a hint; empty to let it find out.
         partial_ms: New sound before an unfinished utterance is sent; 0 for never.
         window_s: Length from which a sound is not sent again after a pause.
-        deadline_ms: Longest wait for an answer.
+        deadline_ms: Longest wait for an answer. The server is told, and drops what is not done by then.
+        due_ms: Within so much it is wanted; later than that the turn goes on without it.
     """
 
     model: str
@@ -48,6 +51,7 @@ class ListeningServer:
     partial_ms: int = 0
     window_s: float = 20.0
     deadline_ms: int = 5_000
+    due_ms: int = 3_000
 
 
 class OpenAiAsr:
@@ -57,11 +61,14 @@ class OpenAiAsr:
         url: See `StageClient`.
         server: What is asked of it.
         api_key: Bearer token.
+        clock: Tells what is left of a wait; the machine's, if not given.
     """
 
-    def __init__(self, url: str, server: ListeningServer, *, api_key: str | None = None) -> None:
+    def __init__(
+        self, url: str, server: ListeningServer, *, api_key: str | None = None, clock: Clock | None = None
+    ) -> None:
         self._client = StageClient(url, stage="asr", api_key=api_key)
-        self._server = server
+        self._server, self._clock = server, clock or SystemClock()
 
     def figures(self) -> Mapping[str, float]:
         """See `StageClient.figures`."""
@@ -88,7 +95,7 @@ class OpenAiAsr:
         utterance = Utterance(WholeAnswers())
         cadence_s = self._server.partial_ms / 1e3 or math.inf
         hints = replace(hints, language=hints.language or self._server.language)
-        hearing = _Hearing(self._client, self._server, utterance, hints)
+        hearing = _Hearing(self._client, self._server, utterance, hints, self._clock)
         async with Scope() as scope:
             scope.start(hearing.listening.listen(sounds), name="asr-listen")
             while not utterance.is_over:
@@ -105,9 +112,15 @@ class _Hearing:
     """What goes on at the same time for one utterance: listening, and asking the server."""
 
     def __init__(
-        self, client: StageClient, server: ListeningServer, utterance: Utterance, hints: Hints
+        self,
+        client: StageClient,
+        server: ListeningServer,
+        utterance: Utterance,
+        hints: Hints,
+        clock: Clock,
     ) -> None:
         self._client, self._server, self._utterance, self._hints = client, server, utterance, hints
+        self._clock = clock
         self.listening = Listening(utterance)
         self._asking: asyncio.Task[None] | None = None
 
@@ -140,14 +153,15 @@ class _Hearing:
         self.listening.changed()
 
     async def _answer(self, pcm: Pcm, context: str, *, retry: bool) -> str:
+        deadline = _deadline_of(self._server, self._clock.now_ns())
         try:
             async with asyncio.timeout(self._server.deadline_ms / 1e3):
                 try:
-                    return await self._ask(pcm, context)
+                    return await self._ask(pcm, context, deadline)
                 except StageError as error:
                     if not self._has_other_way(error) and not (retry and self._client.may_retry(error)):
                         raise
-                    return await self._ask(pcm, context)
+                    return await self._ask(pcm, context, deadline)
         except TimeoutError:
             message = f"no words within {self._server.deadline_ms} ms"
             raise StageTimeout(message, stage="asr") from None
@@ -160,19 +174,26 @@ class _Hearing:
         self._hints = plain
         return True
 
-    async def _ask(self, pcm: Pcm, context: str) -> str:
+    async def _ask(self, pcm: Pcm, context: str, deadline: Deadline) -> str:
         wish = {"model": self._server.model, "response_format": "json"}
         prompt = f"{self._hints.prompt} {context}".strip()
         wish |= {"language": self._hints.language} if self._hints.language else {}
         wish |= {"prompt": prompt} if prompt else {}
         files: dict[str, Any] = {"file": ("speech.wav", wav_file(pcm, EAR_RATE_HZ), "audio/wav")}
         answer = bytearray()
-        async with self._client.post("/audio/transcriptions", data=wish, files=files) as response:
+        sent = {"headers": deadline.headers(self._clock.now_ns()), "data": wish, "files": files}
+        async with self._client.post("/audio/transcriptions", **sent) as response:
             async for data in response.aiter_raw():
                 answer += data
                 if len(answer) > MAX_ANSWER_BYTES:
                     raise StageUnavailable(f"{self._client.url} does not stop", stage="asr")
         return text_of(bytes(answer))
+
+
+def _deadline_of(server: ListeningServer, now_ns: int) -> Deadline:
+    """Of words that are asked for now."""
+    limit_ns = now_ns + server.deadline_ms * 1_000_000
+    return Deadline(min(now_ns + server.due_ms * 1_000_000, limit_ns), limit_ns)
 
 
 def text_of(answer: bytes) -> str:

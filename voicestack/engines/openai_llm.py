@@ -7,18 +7,22 @@ Functions are called in one of two ways: see `native_calls` and `prompted_calls`
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from voicestack.aio.clock import Clock
+from voicestack.aio.expiry import Expiry
 from voicestack.core.errors import StageOverloaded, StageRejected, StageTimeout, StageUnavailable
-from voicestack.core.history import context_tokens_of, fit_context
 from voicestack.core.ids import SessionId
 from voicestack.core.notes import Usage
+from voicestack.core.prompt_room import context_tokens_of, fit_context
+from voicestack.core.queues import QueueReading
+from voicestack.core.rungs import Rung
 from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
 from voicestack.engines.chat_template import DEAF, passes_tools_on
+from voicestack.engines.going_on import going_on
 from voicestack.engines.llm_figures import LlmFigures
 from voicestack.engines.native_calls import native_plan
 from voicestack.engines.precedence import Precedence, Rank, Work
@@ -26,7 +30,7 @@ from voicestack.engines.prompted_calls import prompted_plan
 from voicestack.engines.seats import Seats
 from voicestack.engines.sse import ChatClient, PromptTooLong, usage_of
 from voicestack.engines.tool_calls import ToolCallInvalid
-from voicestack.engines.vllm_dialect import VllmDialect
+from voicestack.engines.vllm_dialect import VllmDialect, slo_headers
 from voicestack.ports import LlmDelta, LlmRequest
 
 PRIME_LIMIT_S = 15.0
@@ -101,8 +105,9 @@ class OpenAiLlm:
         self.server_figures: Callable[[], dict[str, float]] = dict
         self._vllm = VllmDialect(self._client)
         self._seats = Seats(settings.slots or 0)
-        self._precedence = Precedence(settings.slots)
+        self._precedence = Precedence(settings.slots, clock)
         self._primes: dict[SessionId, _Prime] = {}
+        self._expiry = Expiry("llm", clock)
         self.measures = LlmFigures(clock)
         if child is not None:
             child.on_exit(lambda _reason: self.measures.started())
@@ -112,27 +117,32 @@ class OpenAiLlm:
 
         Raises:
             StageTimeout: no first token, or no next one, in time.
-            StageOverloaded: the server refuses more work for now, at once.
+            StageExpired: no first token before nobody wants it any more.
+            StageOverloaded: the server refuses more work for now, at once, or too much waits for it.
             StageUnavailable: the server is gone, also in mid-answer.
             StageRejected: it will never serve this.
             PromptTooLong: not even the end of the conversation fits.
             ToolCallInvalid: it called a function that there is not, or against its schema (also the second
                 time, if nothing had been passed on).
         """
-        due_ns = self._clock.now_ns() + self._settings.first_token_ms * 1_000_000
+        self._expiry.check(request.deadline)
+        first_s = self._expiry.left_s(self._settings.first_token_ms / 1e3, request.deadline)
+        due_ns = self._clock.now_ns() + round(first_s * 1e9)
         # llama-server computes prompts one after the other: the primes of others would be in the way.
         for session in list(self._primes) if self._settings.slots else [request.session]:
             self._stop_prime(session)
-        rank = Rank.DRAFT if request.draft else Rank.COMMITTED
+        rank = _rank_of(request)
         is_up = self._child is None or self._child.is_ready
-        with self.measures.reply(request, is_up=is_up) as watch, self._precedence.work(rank) as work:
+        waits = self._precedence.work(rank, request.deadline)
+        with self.measures.reply(request, is_up=is_up) as watch, waits as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
-                limit_s = self._settings.first_token_ms / 1e3
-                while (delta := await _next_within(limit_s, answer)) is not None:
+                async with self._expiry.within(request.deadline):
+                    delta = await _next_within(self._settings.first_token_ms / 1e3, answer)
+                while delta is not None:
                     watch.got(delta)
-                    limit_s = self._settings.token_gap_ms / 1e3
                     yield delta
                     watch.asked()
+                    delta = await _next_within(self._settings.token_gap_ms / 1e3, answer)
 
     async def prime(self, request: LlmRequest) -> None:
         """See `ports.Llm`. A newer prime of the session ends an older one, and a reply ends both.
@@ -171,7 +181,12 @@ class OpenAiLlm:
 
     def figures(self) -> dict[str, float]:
         """See `ports.Measured`: of its requests, and what the server says of itself."""
-        return self.measures.figures() | {"full_total": self._client.n_full} | self.server_figures()
+        counted = {"full_total": self._client.n_full, "expired_total": self._expiry.n_expired}
+        return self.measures.figures() | counted | self.server_figures()
+
+    def queues(self) -> list[QueueReading]:
+        """See `ports.Queued`."""
+        return [one for one in (self._precedence.reading(),) if one is not None]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -179,14 +194,15 @@ class OpenAiLlm:
 
     async def _prime(self, request: LlmRequest) -> None:
         with self._precedence.work(Rank.PRIME) as work, self._seats.taken(request.session) as slot:
-            await work.admitted.wait()
+            await self._precedence.admission(work)
             async with aclosing(self._client.events(await self._prime_body(request, slot))) as events:
                 async for _ in events:
                     pass
 
     async def _answer(self, request: LlmRequest, work: Work, due_ns: int) -> AsyncGenerator[LlmDelta, None]:
         """Ask. While our own server is down and no token has come, ask again until `due_ns`."""
-        await work.admitted.wait()
+        await self._precedence.admission(work)
+        self._expiry.check(request.deadline)
         n_passed = 0
         again: dict[str, Any] = {}
         with self._seats.taken(request.session) as slot:
@@ -196,7 +212,10 @@ class OpenAiLlm:
                 try:
                     plan = self._plan(request)
                     body = await self._worded(self._body(plan, request, slot) | again, work.rank)
-                    async with aclosing(self._stream(body, plan.reader, work)) as deltas:
+                    if request.begun:
+                        body = await going_on(body, request.begun, self._client, self._settings)
+                    headers = self._headers(request)
+                    async with aclosing(self._stream(body, headers, plan.reader, work)) as deltas:
                         async for delta in deltas:
                             n_passed += 1
                             yield delta
@@ -222,16 +241,16 @@ class OpenAiLlm:
                     await asyncio.sleep(RETRY_S)
 
     async def _stream(
-        self, body: dict[str, Any], reader: Reader, work: Work
+        self, body: dict[str, Any], headers: Mapping[str, str], reader: Reader, work: Work
     ) -> AsyncGenerator[LlmDelta, None]:
         usage: Usage | None = None
         finish: str | None = None
-        async with aclosing(self._client.events(body)) as events:
+        async with aclosing(self._client.events(body, headers)) as events:
             async for event in events:
                 usage = usage_of(event) or usage
                 for choice in event.get("choices", ()):
                     finish = choice.get("finish_reason") or finish
-                    delta = choice.get("delta") or {}
+                    delta = choice.get("delta") or {"content": choice.get("text")}
                     if delta.get("content") or delta.get("tool_calls"):
                         self._precedence.first_token(work)
                     for piece in reader.push(delta):
@@ -267,12 +286,24 @@ class OpenAiLlm:
             self._settings = replace(self._settings, dialect="vllm" if is_vllm else "plain")
         return await self._vllm.translated(body, rank) if self._settings.dialect == "vllm" else body
 
+    def _headers(self, request: LlmRequest) -> dict[str, str]:
+        """What is left of the turn, for this request to it."""
+        headers = self._expiry.headers(request.deadline)
+        return headers | slo_headers(headers) if self._settings.dialect == "vllm" else headers
+
     async def _prime_body(self, request: LlmRequest, slot: int) -> dict[str, Any]:
         # llama-server computes a prompt for nothing but its KV with n_predict 0; others want a token.
         body = self._body(self._plan(request), request, slot)
         body.pop("grammar", None)
         body |= {"n_predict": 0} if self._settings.slots else {"max_tokens": 1}
         return await self._worded(body, Rank.PRIME)
+
+
+def _rank_of(request: LlmRequest) -> Rank:
+    """How important it is. What has another replica, or comes from one, gives way to what is at home here."""
+    if request.draft:
+        return Rank.DRAFT
+    return Rank.HEDGE if request.rung in (Rung.HEDGE, Rung.SHED) else Rank.COMMITTED
 
 
 async def _next_within(limit_s: float, answer: AsyncGenerator[LlmDelta, None]) -> LlmDelta | None:

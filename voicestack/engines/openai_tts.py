@@ -8,14 +8,17 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import numpy as np
 import orjson
 
+from voicestack.aio.clock import Clock, SystemClock
+from voicestack.aio.expiry import Expiry
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import NO_AUDIO, SpokenFrame
+from voicestack.core.deadline import Deadline
 from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
 from voicestack.engines.espeak_tts import pieces, sayable
 from voicestack.engines.spoken_stream import SpokenStream
@@ -39,6 +42,20 @@ CAUTION = 0.95
 _NOT_PCM = re.compile(
     r"text/|application/json|audio/(mpeg|x?-?wav|wave|ogg|opus|flac|aac|mp4)", re.IGNORECASE
 )
+_NOT_SAMPLES = (
+    b"RIFF",
+    b"OggS",
+    b"fLaC",
+    b"ID3\x03",
+    b"ID3\x04",
+    b"<!DO",
+    b"<!do",
+    b"<htm",
+    b"<?xm",
+    b'{"er',
+)
+"""How files and pages begin that servers send under any name. As samples they would be a bang; a sound begins
+with any of them once in 400 million times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +86,14 @@ class OpenAiTts:
         url: See `StageClient`.
         server: What is asked of it.
         api_key: Bearer token.
+        clock: Tells what is left of a turn; the machine's, if not given.
     """
 
-    def __init__(self, url: str, server: SpeechServer, *, api_key: str | None = None) -> None:
+    def __init__(
+        self, url: str, server: SpeechServer, *, api_key: str | None = None, clock: Clock | None = None
+    ) -> None:
         self._client = StageClient(url, stage="tts", api_key=api_key)
+        self._expiry = Expiry("tts", clock or SystemClock())
         self._server = server
         self._letters_per_s: dict[str, float] = {}  # by voice, at speed 1.0
 
@@ -82,8 +103,8 @@ class OpenAiTts:
         return self._server.rate_hz
 
     def figures(self) -> Mapping[str, float]:
-        """See `StageClient.figures`."""
-        return self._client.figures()
+        """See `StageClient.figures`; `expired` phrases were not begun in time."""
+        return {**self._client.figures(), "expired_total": self._expiry.n_expired}
 
     async def close(self) -> None:
         """Close all connections."""
@@ -97,6 +118,7 @@ class OpenAiTts:
         Raises:
             StageOverloaded: the server takes nothing more for now.
             StageTimeout: it does not answer, or not go on, in time.
+            StageExpired: nobody wants the first sound any more.
             StageUnavailable: it is gone, also in mid-phrase.
             StageRejected: it will never serve this.
         """
@@ -107,13 +129,14 @@ class OpenAiTts:
             async with aclosing(self._say(piece, request)) as frames:
                 async for frame in frames:
                     yield frame
+            request = replace(request, follows=True)
 
     async def _say(self, piece: str, request: SpeechRequest) -> AsyncGenerator[SpokenFrame, None]:
         voice = request.voice if request.voice in self._server.voices else self._server.voice
         speed = min(max(request.speed, SPEED_MIN), SPEED_MAX)
         pace = self._letters_per_s.get(voice, LETTERS_PER_S)
         stream = SpokenStream(piece, self.rate_hz, CAUTION * pace * speed)
-        reading = _Reading(self._client, self._server, stream)
+        reading = _Reading(self._client, self._server, stream, self._expiry, request.begin_by)
         async with Scope() as scope:
             scope.start(reading.read(self._wish(piece, voice, speed)), name="tts-read")
             while not reading.is_over:
@@ -141,8 +164,16 @@ class _Reading:
         is_over: Whether all of it is in the stream.
     """
 
-    def __init__(self, client: StageClient, server: SpeechServer, stream: SpokenStream) -> None:
+    def __init__(
+        self,
+        client: StageClient,
+        server: SpeechServer,
+        stream: SpokenStream,
+        expiry: Expiry,
+        begin_by: Deadline | None,
+    ) -> None:
         self._client, self._server, self._stream = client, server, stream
+        self._expiry, self._begin_by = expiry, begin_by
         self._changed = asyncio.Event()
         self._error: StageError | None = None
         self.is_over = False
@@ -175,20 +206,25 @@ class _Reading:
 
     async def _read(self, wish: bytes) -> None:
         try:
-            async with asyncio.timeout(self._server.first_ms / 1e3) as limit:
-                await self._receive(wish, limit)
+            async with (
+                self._expiry.within(self._begin_by) as wanted,
+                asyncio.timeout(self._server.first_ms / 1e3) as limit,
+            ):
+                await self._receive(wish, limit, wanted)
         except TimeoutError:
             what = "go on" if self._stream.has_begun else "answer"
             raise StageTimeout(f"{self._client.url} does not {what}", stage="tts") from None
 
-    async def _receive(self, wish: bytes, limit: asyncio.Timeout) -> None:
+    async def _receive(self, wish: bytes, limit: asyncio.Timeout, wanted: asyncio.Timeout) -> None:
         loop = asyncio.get_running_loop()
         max_bytes = int(MAX_SOUND_S * self._server.rate_hz) * 2
         n_bytes, rest = 0, b""
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **self._expiry.headers(self._begin_by)}
         async with self._client.post("/audio/speech", content=wish, headers=headers) as response:
             _check_kind(response)
             async for data in response.aiter_raw():
+                if not n_bytes and data.startswith(_NOT_SAMPLES):
+                    raise StageRejected("the server sends a file where PCM was asked for", stage="tts")
                 n_bytes += len(data)
                 if n_bytes > max_bytes:
                     raise StageUnavailable(f"{self._client.url} does not stop speaking", stage="tts")
@@ -197,8 +233,11 @@ class _Reading:
                 rest = sound[n_whole:]  # half a sample; at the end there is no other half
                 self._stream.push(np.frombuffer(sound[:n_whole], "<i2"))
                 if self._stream.has_begun:
+                    wanted.reschedule(None)
                     limit.reschedule(loop.time() + self._server.gap_ms / 1e3)
                 self._changed.set()
+        if not self._stream.has_begun:
+            raise StageUnavailable(f"{self._client.url} says nothing", stage="tts")
 
 
 def _check_kind(response: httpx.Response) -> None:

@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from voicestack.aio.clock import Clock
+from voicestack.aio.expiry import Expiry
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import NO_AUDIO, SpokenFrame
-from voicestack.core.errors import StageTimeout, StageUnavailable
+from voicestack.core.deadline import Deadline
+from voicestack.core.errors import StageOverloaded, StageTimeout
+from voicestack.core.queues import QueueReading
 from voicestack.engines.dealing import Due, due, next_of
 from voicestack.engines.espeak_tts import pieces, sayable
+from voicestack.engines.line import Line, Ticket
 from voicestack.engines.piper_files import Choice, VoiceFile, choose
 from voicestack.engines.piper_wish import N_CHARS, Manner, Settings, Wish
 from voicestack.engines.worker import Stream, Worker
@@ -26,7 +30,7 @@ RESTART_NS = 5_000_000_000
 HUNG_S = 15.0
 """A worker that says nothing for so long is ended. A piece is 15 s of speech at most, which a machine that
 can hold a conversation makes in less."""
-MAX_WAIT_S = 10.0
+MAX_WAIT_NS = 10_000_000_000
 """A phrase that waited longer for a worker comes too late for any reply."""
 MAX_WAITING = 256
 """Phrases that may wait: four for each of 64 sessions."""
@@ -37,10 +41,10 @@ PLAIN = Manner()
 
 
 class _Waiter:
-    """A phrase that waits for a worker."""
+    """A phrase that waits for a worker, or has one."""
 
-    def __init__(self, when: Due) -> None:
-        self.due_ns, self.follows = when.due_ns, when.follows
+    def __init__(self, when: Due, ticket: Ticket) -> None:
+        self.due_ns, self.follows, self.ticket = when.due_ns, when.follows, ticket
         self.worker: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
 
 
@@ -78,7 +82,9 @@ class PiperTts:
         self.workers = [_hired(n, settings, clock) for n in range(n_workers)]
         self._idle = list(self.workers)
         self._waiting: list[_Waiter] = []
+        self._line = Line("tts", stage="tts", clock=clock, n_places=n_workers, n_waiting_max=MAX_WAITING)
         self._n_phrases = 0
+        self._expiry = Expiry("tts", clock)
 
     @property
     def rate_hz(self) -> int:
@@ -90,6 +96,7 @@ class PiperTts:
         return {
             "piper_phrases_total": self._n_phrases,
             "piper_waiting_phrases": len(self._waiting),
+            "piper_expired_total": self._expiry.n_expired,
             "piper_idle_workers": sum(worker.is_ready for worker in self._idle),
         }
 
@@ -112,76 +119,92 @@ class PiperTts:
         """See `ports.Tts`. Frames of 20 ms, the last one of a sentence shorter.
 
         Raises:
-            StageUnavailable: the worker died, could not say it, or was not free soon enough.
+            StageOverloaded: no worker was free soon enough.
+            StageUnavailable: the worker died, or could not say it.
+            StageExpired: nobody wants the first sound any more.
             StageTimeout: it hung.
         """
         choice = choose(self._voices, request.voice, self._default)
-        follows = request.follows
+        follows, begin_by = request.follows, request.begin_by
         for piece in pieces(request.text, MAX_PIECE_CHARS):
             if not any(map(str.isalnum, piece)):
                 yield SpokenFrame(NO_AUDIO, piece)
                 continue
             wish = Wish(sayable(piece), choice.voice, choice.speaker, request.speed)
-            with closing(await self._begin(wish, follows=follows)) as stream:
+            with closing(await self._begin(wish, begin_by, follows=follows)) as stream:
                 n_said = 0
-                while (answer := await _next(stream)) is not None:
+                async with self._expiry.within(begin_by):
+                    answer = await _next(stream)
+                begin_by = None
+                while answer is not None:
                     (n_chars,) = N_CHARS.unpack_from(answer)
                     pcm = np.frombuffer(answer, dtype="<i2", offset=N_CHARS.size)
                     yield SpokenFrame(pcm, piece[n_said:n_chars])
                     n_said = n_chars
+                    answer = await _next(stream)
             follows = True
 
-    async def _begin(self, wish: Wish, *, follows: bool) -> Stream:
+    async def _begin(self, wish: Wish, begin_by: Deadline | None, *, follows: bool) -> Stream:
         """Give the phrase to a worker, which is free again when it has made it, whoever still listens.
 
         Raises:
-            StageUnavailable: as `_take`.
+            StageOverloaded: as `_take`.
+            StageExpired: likewise.
         """
-        worker = await self._take(follows=follows)
+        worker, ticket = await self._take(begin_by, follows=follows)
         try:
-            await worker.ready(RESTART_NS)
-            stream = worker.open(wish.payload(), lambda: self._give_back(worker))
+            async with self._expiry.within(begin_by):
+                await worker.ready(RESTART_NS)
+            stream = worker.open(wish.payload(), lambda: self._give_back(worker, ticket))
         except BaseException:
-            self._give_back(worker)
+            self._give_back(worker, ticket)
             raise
         self._n_phrases += 1
         return stream
 
-    async def _take(self, *, follows: bool) -> Worker:
-        """A worker for this phrase alone.
+    async def _take(self, begin_by: Deadline | None, *, follows: bool) -> tuple[Worker, Ticket]:
+        """A worker for this phrase alone. Only the beginning of a reply is ever refused because it is late.
 
         Raises:
-            StageUnavailable: there is none, and none will be free soon enough.
+            StageOverloaded: none will be free soon enough.
+            StageExpired: nobody wants the phrase any more.
         """
-        if len(self._waiting) >= MAX_WAITING:
-            raise StageUnavailable(f"{MAX_WAITING} phrases wait for Piper", stage="tts")
-        waiter = _Waiter(due(self._clock.now_ns(), follows=follows))
+        now_ns = self._clock.now_ns()
+        patient = Deadline(now_ns + MAX_WAIT_NS, now_ns + MAX_WAIT_NS)
+        waiter = _Waiter(due(now_ns, follows=follows), self._line.arrive(0, begin_by or patient))
         self._waiting.append(waiter)
         self._deal()
         try:
-            async with asyncio.timeout(MAX_WAIT_S):
-                worker = await waiter.worker
+            async with self._expiry.within(begin_by), asyncio.timeout(MAX_WAIT_NS / 1e9):
+                return await waiter.worker, waiter.ticket
         except TimeoutError:
             self._forget(waiter)
-            raise StageUnavailable(f"no Piper was free for {MAX_WAIT_S:.0f} s", stage="tts") from None
+            raise StageOverloaded(f"no Piper was free for {MAX_WAIT_NS / 1e9:g} s", stage="tts") from None
         except BaseException:
             self._forget(waiter)
             raise
-        return worker
 
     def _forget(self, waiter: _Waiter) -> None:
         """The phrase is not wanted any more, or not in time."""
+        worker = waiter.worker
         if waiter in self._waiting:
             self._waiting.remove(waiter)
-        elif waiter.worker.done() and not waiter.worker.cancelled():  # it got one in the same instant
-            self._give_back(waiter.worker.result())
+            self._line.leave(waiter.ticket)
+        elif worker.done() and not worker.cancelled() and worker.exception() is None:
+            self._give_back(worker.result(), waiter.ticket)  # it got one in the same instant
 
-    def _give_back(self, worker: Worker) -> None:
+    def queues(self) -> list[QueueReading]:
+        """See `ports.Queued`."""
+        return [self._line.reading()]
+
+    def _give_back(self, worker: Worker, ticket: Ticket) -> None:
+        self._line.leave(ticket)
         self._idle.insert(0, worker)  # the last one used has the warmest caches
         self._deal()
 
     def _deal(self) -> None:
         """Let those begin whose turn it is. Workers that are down are left alone while others are up."""
+        self._turn_away()
         while True:
             usable = [worker for worker in self._idle if worker.is_ready]
             n_up = sum(worker.is_ready for worker in self.workers)
@@ -194,7 +217,18 @@ class PiperTts:
             if not waiter.worker.done():  # else it was cancelled in this instant
                 worker = usable[0]
                 self._idle.remove(worker)
+                self._line.begin(waiter.ticket)
                 waiter.worker.set_result(worker)
+            else:
+                self._line.leave(waiter.ticket)
+
+    def _turn_away(self) -> None:
+        """Tell those that are too late already."""
+        for ticket in self._line.next()[1]:
+            waiter = next(one for one in self._waiting if one.ticket is ticket)
+            self._waiting.remove(waiter)
+            if not waiter.worker.done():
+                waiter.worker.set_exception(self._line.refusal())
 
 
 async def _next(stream: Stream) -> bytes | None:

@@ -9,14 +9,17 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import EAR_RATE_HZ, AudioFrame, Pcm
-from voicestack.core.errors import StageUnavailable
+from voicestack.core.errors import StageOverloaded
 from voicestack.core.hints import NO_HINTS, Hints
+from voicestack.core.queues import QueueReading
+from voicestack.engines.line import Line, Ticket
 from voicestack.engines.pocketsphinx_worker import AUDIO, PARTS_END, PAUSE, SETTLED
 from voicestack.engines.pocketsphinx_worker import FINAL as FINAL_TAG
 from voicestack.engines.worker import Stream, Worker
@@ -61,6 +64,7 @@ class PocketSphinxAsr:
         self._n_workers_max = max(n_workers_min, n_workers_max)
         self._n_waiting_max = n_waiting_max
         self._permits = asyncio.Semaphore(self._n_workers_max)
+        self._line = Line("asr", stage="asr", clock=clock, n_places=self._n_workers_max)
         self._scope: Scope | None = None
         self.workers = [self._hired(n) for n in range(n_workers_min)]
         self._idle = deque(self.workers)
@@ -90,7 +94,8 @@ class PocketSphinxAsr:
         Its model knows English and no more, and its words are fixed: hints are ignored.
 
         Raises:
-            StageUnavailable: the decoder died, or too many utterances wait.
+            StageUnavailable: the decoder died.
+            StageOverloaded: too many utterances wait.
         """
         early: deque[AudioFrame] = deque(maxlen=PRE_ROLL_FRAMES)
         async for sound in sounds:
@@ -103,33 +108,40 @@ class PocketSphinxAsr:
         else:
             yield Transcript("", Certainty.FINAL)
             return
-        worker = await self._take()
-        try:
-            with closing(worker.open(b"")) as stream:
-                async with Scope() as scope:
-                    scope.start(_feed(worker, stream, early, sounds), name=f"{worker.name}-feed")
-                    async for answer in stream:
-                        yield _transcript(answer)
-        finally:
-            self._give_back(worker)
+        with self._line.held() as ticket:
+            worker = await self._take(ticket)
+            try:
+                with closing(worker.open(b"")) as stream:
+                    async with Scope() as scope:
+                        scope.start(_feed(worker, stream, early, sounds), name=f"{worker.name}-feed")
+                        async for answer in stream:
+                            yield _transcript(answer)
+            finally:
+                self._give_back(worker)
 
-    async def _take(self) -> Worker:
+    def queues(self) -> list[QueueReading]:
+        """See `ports.Queued`. Nothing is turned away while the user speaks on: waiting costs nothing then."""
+        return [replace(self._line.reading(), is_hidden=True)]
+
+    async def _take(self, ticket: Ticket) -> Worker:
         """A decoder for this utterance alone.
 
         Raises:
-            StageUnavailable: there is none, and none will be free soon enough.
+            StageOverloaded: none will be free soon enough.
+            StageUnavailable: there is none.
         """
         if self._permits.locked() and self.n_waiting >= self._n_waiting_max:
             message = f"all {self._n_workers_max} decoders are busy and {self.n_waiting} utterances wait"
-            raise StageUnavailable(message, stage="asr")
+            raise StageOverloaded(message, stage="asr")
         self.n_waiting += 1
         try:
             async with asyncio.timeout(MAX_WAIT_S):
                 await self._permits.acquire()
         except TimeoutError:
-            raise StageUnavailable(f"no decoder was free for {MAX_WAIT_S:.0f} s", stage="asr") from None
+            raise StageOverloaded(f"no decoder was free for {MAX_WAIT_S:.0f} s", stage="asr") from None
         finally:
             self.n_waiting -= 1
+        self._line.begin(ticket)
         worker = self._pick()
         try:
             await worker.ready(START_NS)

@@ -3,22 +3,31 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import httpx
 import orjson
 
-from voicestack.core.errors import StageError, StageOverloaded, StageRejected, StageUnavailable
+from voicestack.core.errors import (
+    StageError,
+    StageExpired,
+    StageOverloaded,
+    StageRejected,
+    StageUnavailable,
+)
 from voicestack.core.notes import Usage
 from voicestack.engines.api_client import api_client
+from voicestack.engines.chat_event import MAX_EVENT_BYTES, chat_event
 
+NO_HEADERS: Mapping[str, str] = {}
 RENDER_S = 2.0
 """A prompt is rendered in milliseconds, but the server may be busy with its model."""
 MAX_MESSAGE_CHARS = 300
-FULL = ("currently busy", "backlog limit")
-"""What vLLM says with 503 when its limits are reached (--max-num-queued-reqs, --max-num-queued-tokens)."""
+FULL = ("currently busy", "backlog limit", '"code":"overloaded"')
+"""What vLLM says with 503 when its limits are reached (--max-num-queued-reqs, --max-num-queued-tokens), and
+what another voicestack says."""
 
 
 class PromptTooLong(StageError):
@@ -47,10 +56,16 @@ class ChatClient:
         self.n_full = 0
         self._client = api_client(url, api_key=api_key, headers={"Accept": "text/event-stream"})
 
-    async def events(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """POST a chat completion and yield every event of the answer, until `[DONE]`.
+    async def events(
+        self, body: dict[str, Any], headers: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """POST a chat completion, or with a `prompt` a plain one, and yield every event until `[DONE]`.
 
         Closing the generator closes the connection, which is how a server learns that nobody listens.
+
+        Args:
+            body: The JSON.
+            headers: Of this request, besides.
 
         Raises:
             StageOverloaded: the server is full.
@@ -59,7 +74,9 @@ class ChatClient:
             PromptTooLong: the messages do not fit.
         """
         try:
-            response = await self._post(orjson.dumps(body))
+            response = await self._post(
+                "/completions" if "prompt" in body else "/chat/completions", orjson.dumps(body), headers
+            )
             try:
                 if response.status_code != httpx.codes.OK:
                     error = refusal(response.status_code, await response.aread())
@@ -68,6 +85,8 @@ class ChatClient:
                 rest = b""
                 async for data in response.aiter_raw():
                     *lines, rest = (rest + data).split(b"\n")
+                    if len(rest) > MAX_EVENT_BYTES:
+                        raise StageUnavailable(f"{self.url} sends no events", stage="llm")
                     for line in lines:
                         if not line.startswith(b"data:"):
                             continue
@@ -83,10 +102,9 @@ class ChatClient:
             reason = str(error) or type(error).__name__
             raise StageUnavailable(f"lost {self.url}: {reason}", stage="llm") from error
 
-    async def _post(self, body: bytes) -> httpx.Response:
-        request = self._client.build_request(
-            "POST", "/chat/completions", content=body, headers={"Content-Type": "application/json"}
-        )
+    async def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        sent = {"Content-Type": "application/json", **headers}
+        request = self._client.build_request("POST", path, content=body, headers=sent)
         try:
             return await self._client.send(request, stream=True)
         except (httpx.RemoteProtocolError, httpx.ReadError):
@@ -177,6 +195,8 @@ def refusal(status: int, body: bytes) -> StageError:
     is_full = status == httpx.codes.SERVICE_UNAVAILABLE and any(phrase in said for phrase in FULL)
     if is_full or status == httpx.codes.TOO_MANY_REQUESTS:
         return StageOverloaded(message, stage="llm")
+    if status == httpx.codes.GATEWAY_TIMEOUT and StageExpired.code in said:
+        return StageExpired(message, stage="llm")
     if status == httpx.codes.REQUEST_TIMEOUT or status >= 500:
         return StageUnavailable(message, stage="llm")
     return StageRejected(message, stage="llm")
@@ -186,25 +206,20 @@ def usage_of(event: dict[str, Any]) -> Usage | None:
     """What the answer cost so far, if the event says it; llama-server's progress counts the prompt."""
     progress = event.get("prompt_progress")
     if progress and not event.get("usage"):
-        return Usage(input_tokens=progress.get("total", 0), cached_tokens=progress.get("cache", 0))
+        return Usage(input_tokens=progress.get("total") or 0, cached_tokens=progress.get("cache") or 0)
     said = event.get("usage")
     if not said:
         return None
     details = said.get("prompt_tokens_details") or {}
     return Usage(
-        input_tokens=said.get("prompt_tokens", 0),
+        input_tokens=said.get("prompt_tokens") or 0,
         cached_tokens=details.get("cached_tokens") or 0,
-        output_tokens=said.get("completion_tokens", 0),
+        output_tokens=said.get("completion_tokens") or 0,
     )
 
 
 def _event(data: bytes) -> dict[str, Any]:
-    try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        event = None
-    if not isinstance(event, dict):
-        raise StageUnavailable(f"not an event: {data[:MAX_MESSAGE_CHARS]!r}", stage="llm")
+    event = chat_event(data)
     if error := event.get("error"):
         status = error.get("code") if isinstance(error, dict) else None
         raise refusal(status if isinstance(status, int) else 500, data)

@@ -10,6 +10,7 @@ import httpx
 from voicestack.core.errors import (
     Stage,
     StageError,
+    StageExpired,
     StageOverloaded,
     StageRejected,
     StageTimeout,
@@ -116,6 +117,8 @@ def refusal(status: int, body: bytes, stage: Stage) -> StageError:
     message = f"HTTP {status}: {body.decode(errors='replace')[:MAX_MESSAGE_CHARS]}"
     if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
         return StageOverloaded(message, stage=stage)
+    if status == httpx.codes.GATEWAY_TIMEOUT and StageExpired.code.encode() in body:
+        return StageExpired(message, stage=stage)
     if status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.GATEWAY_TIMEOUT):
         return StageTimeout(message, stage=stage)
     if status >= 500:

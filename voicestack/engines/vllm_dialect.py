@@ -4,8 +4,10 @@ Priorities (with `--scheduling-policy priority` the lowest number is served firs
 are decoded by their schema, a bias on words.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from voicestack.core.deadline import TARGET_HEADER
 from voicestack.core.errors import StageRejected
 from voicestack.engines.precedence import Rank
 from voicestack.engines.sse import ChatClient
@@ -13,6 +15,11 @@ from voicestack.engines.sse import ChatClient
 REFUSABLE = ("priority", "logit_bias")
 """A server without `--scheduling-policy priority` refuses any priority but 0; one with speculative decoding
 refuses biases (0.32)."""
+
+
+SLO_HEADER = "x-llm-d-slo-ttft-ms"
+"""What llm-d's router takes as the longest time to the first token, where it stands before vLLM
+(llm-d.ai, "Predicted Latency-Based Routing"). vLLM itself does not look at it."""
 
 
 class VllmDialect:
@@ -50,6 +57,12 @@ class VllmDialect:
         if word not in self._tokens:
             self._tokens[word] = await self._client.tokens_of(word)
         return self._tokens[word]
+
+
+def slo_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What llm-d is told, from the headers of a deadline; nothing once the target is missed."""
+    left_ms = int(headers.get(TARGET_HEADER, "0"))
+    return {SLO_HEADER: str(left_ms)} if left_ms > 0 else {}
 
 
 def in_vllm_words(body: dict[str, Any], rank: Rank, tokens: dict[str, list[int]]) -> dict[str, Any]:

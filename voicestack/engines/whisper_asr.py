@@ -12,8 +12,9 @@ from dataclasses import replace
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import AudioFrame
-from voicestack.core.errors import StageError, StageUnavailable
+from voicestack.core.errors import StageError, StageOverloaded
 from voicestack.core.hints import NO_HINTS, Hints
+from voicestack.core.queues import QueueReading
 from voicestack.engines.listening import Listening
 from voicestack.engines.whisper_model import WhisperSettings
 from voicestack.engines.whisper_pace import Pace, PaceRules, pace
@@ -97,11 +98,11 @@ class WhisperAsr:
 
         Raises:
             StageTimeout: settled or final words took too long.
-            StageUnavailable: the process died, and so did the next, too many utterances are open, or the
-                model does not know the language.
+            StageOverloaded: too many utterances are open, or too many windows wait.
+            StageUnavailable: the process died, and so did the next, or the model does not know the language.
         """
         if len(self._open) >= self._n_utterances_max:
-            raise StageUnavailable(f"{len(self._open)} utterances are open already", stage="asr")
+            raise StageOverloaded(f"{len(self._open)} utterances are open already", stage="asr")
         utterance = Utterance()
         self._open.add(utterance)
         try:
@@ -121,6 +122,10 @@ class WhisperAsr:
                         await hearing.listening.news()
         finally:
             self._open.discard(utterance)
+
+    def queues(self) -> Sequence[QueueReading]:
+        """See `ports.Queued`."""
+        return self._pool.queues()
 
     def _pace(self) -> Pace:
         n_speaking = sum(utterance.has_begun for utterance in self._open)

@@ -37,7 +37,7 @@ from voicestack.realtime.codes import brief_error_fields, error_fields
 from voicestack.realtime.formats import encoded
 from voicestack.realtime.items import wire_entry
 from voicestack.realtime.mcp_outputs import ServedOutput
-from voicestack.realtime.measured import measured_fields
+from voicestack.realtime.measured import measured_fields, record_fields
 from voicestack.realtime.output_buffer import OutputBuffer
 from voicestack.realtime.responses import Response, Wish, reply_configuration
 from voicestack.realtime.session_object import SessionObject
@@ -125,8 +125,8 @@ class Announcer:
                 return self._served_tools(note)
             case ReplyEnded(turn):
                 return self._reply_ended(turn, note)
-            case TurnMeasured(turn, marks):
-                fields = measured_fields(turn, marks)
+            case TurnMeasured(turn, marks, record):
+                fields = measured_fields(turn, marks) | (record_fields(record) if record else {})
                 return [event("voicestack.turn.measured", **fields)] if self._extensions else []
             case Problem(error, event_id):
                 if event_id is not None:  # the reply that was asked for will not come

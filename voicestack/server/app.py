@@ -17,6 +17,7 @@ from voicestack.config.schema import Config
 from voicestack.realtime.checks import SHOWN_CHARS
 from voicestack.server.calls_api import PREFIXES, CallsApi
 from voicestack.server.client_secrets import SecretMint
+from voicestack.server.dashboard.made import Dashboard
 from voicestack.server.http_guard import GuardedApp
 from voicestack.server.readiness import Readiness
 from voicestack.server.sessions import Sessions, new_id
@@ -37,6 +38,7 @@ class Parts:
     metrics: Metrics
     guard: Guard
     keys: KeysInForce
+    dashboard: Dashboard
     stages: Sequence[Route]
     documents: Sequence[Route]
 
@@ -81,16 +83,18 @@ def _open_routes(parts: Parts) -> list[Route]:
     site = site_routes(
         read_site(BUILT), lambda: parts.readiness.reason or "ready", profile=parts.config.profile
     )
-    return [*site, *health, *parts.documents]
+    return [*site, *health, *parts.dashboard.pages, *parts.documents]
 
 
 def _figures(parts: Parts) -> list[Route]:
     """For the operator."""
 
     async def metrics(request: Request) -> Response:
-        if not (parts.config.access.open_metrics or _is_operator(request)):
+        operator = _is_operator(request)
+        if not (parts.config.access.open_metrics or operator):
             return Response(NOT_OPERATOR.body, NOT_OPERATOR.status, media_type="application/json")
-        body, content_type = parts.metrics.render()
+        accept = request.headers.get("accept", "")
+        body, content_type = parts.metrics.render(accept, exemplars=operator)
         return Response(body, headers={"Content-Type": content_type})
 
     return [Route("/metrics", metrics)]
@@ -102,7 +106,7 @@ def _api_routes(parts: Parts) -> list[Route]:
     secrets = [
         Route(f"{prefix}/v1/realtime/client_secrets", mint.answer, methods=["POST"]) for prefix in PREFIXES
     ]
-    return [*parts.stages, *parts.calls.routes(), *secrets]
+    return [*parts.stages, *parts.calls.routes(), *secrets, *parts.dashboard.api]
 
 
 async def _explained(request: Request, error: Exception) -> Response:

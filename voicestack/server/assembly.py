@@ -8,12 +8,15 @@ from voicestack.aio.clock import Clock
 from voicestack.config.derived import budget_of, policy_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import ConfigError
+from voicestack.core.served import ToolServers
 from voicestack.engines.scripted import EnergyVad
 from voicestack.fleet.forecasts import SketchForecaster
-from voicestack.fleet.ways import OneWay
-from voicestack.ports import ToolServers, Vad
+from voicestack.fleet.inner_ways import ways_of
+from voicestack.ports import Vad
 from voicestack.server.assembly_asr import asr_of
+from voicestack.server.assembly_fleet import Fleet, Own, fleet_of
 from voicestack.server.assembly_llm import llm_of
+from voicestack.server.assembly_rungs import Rungs, rungs_of, voiced
 from voicestack.server.assembly_tts import tts_of
 from voicestack.server.supervised import Supervised
 from voicestack.session.ears import Hearing
@@ -31,9 +34,15 @@ class Connected(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The engines of this process, what must run for them, and what ends their connections."""
+    """The engines of this process, what must run for them, and what ends their connections.
+
+    `local` are this server's own, which warm it up; `engines` are those with all replicas behind them.
+    """
 
     engines: Engines
+    local: Engines
+    fleet: Fleet
+    rungs: Rungs
     supervised: tuple[Supervised, ...]
     close: Callable[[], Coroutine[Any, Any, None]]
 
@@ -49,14 +58,25 @@ def assemble(config: Config, clock: Clock) -> Assembly:
     llm, llm_runs = llm_of(config, clock)
     tts, tts_runs = tts_of(config, clock)
 
+    fleet = fleet_of(config, Own(asr, llm, tts, asr_runs, llm_runs, tts_runs), clock)
+
+    rungs = rungs_of(config, fleet.llm, clock, small=fleet.small_llm)
+    voice, voice_runs = voiced(config, fleet.tts)
+
     async def close() -> None:
-        for engine in (asr, llm, tts):
+        await fleet.close()
+        for engine in (asr, llm, tts, rungs.small):
             if isinstance(engine, Connected):
                 await engine.close()
 
-    forecaster = SketchForecaster(clock, OneWay(), budget_of(config))
-    engines = Engines(vad, asr, llm, tts, _tool_servers(config), forecaster)
-    return Assembly(engines, (*asr_runs, *llm_runs, *tts_runs), close)
+    forecaster = SketchForecaster(clock, ways_of(rungs.llm), budget_of(config))
+    fleet.tell_times(forecaster)
+    engines = Engines(vad, fleet.asr, rungs.llm, voice, _tool_servers(config), forecaster)
+    supervised = (
+        *(*asr_runs, *llm_runs, *tts_runs),
+        *(*fleet.supervised, *rungs.supervised, *voice_runs),
+    )
+    return Assembly(engines, Engines(vad, asr, llm, tts), fleet, rungs, supervised, close)
 
 
 def tuning_of(config: Config) -> Tuning:
@@ -73,6 +93,7 @@ def tuning_of(config: Config) -> Tuning:
         keep_audio_s=config.session.keep_audio_s,
         budget=budget_of(config),
         fillers=config.ladder.fillers,
+        excuse=config.ladder.excuse,
         tool_filler=config.ladder.tool_filler,
         refusal=config.ladder.refusal,
         keep_words=config.ledger.transcripts,

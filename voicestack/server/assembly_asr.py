@@ -2,15 +2,15 @@
 
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
-from voicestack.engines.scripted import ScriptedAsr
 from voicestack.ports import Asr
+from voicestack.server.assembly_scripted import scripted_asr
 from voicestack.server.supervised import Supervised
 
 
 def asr_of(config: Config, clock: Clock) -> tuple[Asr, tuple[Supervised, ...]]:
     """The recogniser, and what must run for it. Raises ConfigError: its package or file is missing."""
     if config.asr.engine == "scripted":
-        return ScriptedAsr(config.asr.texts), ()
+        return scripted_asr(config, clock), ()
     if config.asr.engine == "whisper":
         from voicestack.server.assembly_whisper import whisper_of
 

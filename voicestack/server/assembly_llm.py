@@ -10,19 +10,19 @@ from voicestack.engines.chat_body import LlmSettings
 from voicestack.engines.llama_server import LlamaOptions, LlamaServer
 from voicestack.engines.model_store import find_model, models_folder
 from voicestack.engines.openai_llm import OpenAiLlm
-from voicestack.engines.scripted import ScriptedLlm
 from voicestack.engines.vllm_command import NAME, warning_of
 from voicestack.engines.vllm_metrics import VllmMetrics
 from voicestack.engines.vllm_server import VllmServer
 from voicestack.engines.vllm_spare import pair_of
 from voicestack.ports import Llm
+from voicestack.server.assembly_scripted import scripted_llm
 from voicestack.server.supervised import Supervised
 
 
 def llm_of(config: Config, clock: Clock) -> tuple[Llm, tuple[Supervised, ...]]:
     """The language model, and what must run for it. Raises ConfigError: its package or file is missing."""
     if config.llm.engine == "scripted":
-        return ScriptedLlm(config.llm.answers), ()
+        return scripted_llm(config, clock), ()
     tools = config.llm.tools
     if tools == "auto":
         tools = "prompted" if _is_packaged(config) else "native"

@@ -11,7 +11,12 @@ def remote_asr_of(config: Config) -> OpenAiAsr:
     section = config.asr_server
     _require("asr", section.url)
     server = ListeningServer(
-        section.model, section.language, section.partial_ms, section.window_s, section.deadline_ms
+        section.model,
+        section.language,
+        section.partial_ms,
+        section.window_s,
+        section.deadline_ms,
+        config.turn.words_deadline_ms,
     )
     return OpenAiAsr(section.url, server, api_key=section.api_key.get_secret_value() or None)
 

@@ -2,15 +2,15 @@
 
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
-from voicestack.engines.scripted import ScriptedTts
 from voicestack.ports import Tts
+from voicestack.server.assembly_scripted import scripted_tts
 from voicestack.server.supervised import Supervised
 
 
 def tts_of(config: Config, clock: Clock) -> tuple[Tts, tuple[Supervised, ...]]:
     """The voice, and what must run for it. Raises ConfigError: its package or file is missing."""
     if config.tts.engine == "scripted":
-        return ScriptedTts(), ()
+        return scripted_tts(config, clock), ()
     if config.tts.engine == "piper":
         from voicestack.server.assembly_piper import piper_of
 

@@ -6,9 +6,12 @@ from functools import partial
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
 from voicestack.core.history import Message
+from voicestack.core.queues import Queued
 from voicestack.engines.heartbeat import Heartbeat, Pulse
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.ports import Llm, Measured
+from voicestack.server.assembly_fleet import Fleet
+from voicestack.server.assembly_rungs import Rungs
 from voicestack.server.readiness import Readiness
 from voicestack.server.supervised import Phased, Supervised
 from voicestack.server.warm_up import Warmth
@@ -53,10 +56,24 @@ def watch_engines(metrics: Metrics, engines: Engines, heartbeat: Heartbeat | Non
     for name, engine in whole.items():
         if isinstance(engine, Measured):
             metrics.engines.watch_figures(name, engine.figures)
+        if isinstance(engine, Queued):
+            metrics.queues.watch(engine.queues)
     if heartbeat is not None:
         metrics.engines.watch_figures("llm_heartbeat", heartbeat.figures)
     if isinstance(engines.llm, OpenAiLlm):
         engines.llm.measures.on_answer.append(metrics.llm.answered)
+
+
+def watch_fleet(metrics: Metrics, fleet: Fleet) -> None:
+    """Export what was done with the replicas."""
+    for name, pool in fleet.pools().items():
+        metrics.engines.watch_figures(name, pool.figures)
+
+
+def watch_rungs(metrics: Metrics, rungs: Rungs) -> None:
+    """Export what became of openers and of remembered answers."""
+    for name, one in rungs.measured.items():
+        metrics.engines.watch_figures(name, one.figures)
 
 
 def watch_starts(metrics: Metrics, readiness: Readiness, supervised: tuple[Supervised, ...]) -> None:

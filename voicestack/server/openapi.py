@@ -20,7 +20,8 @@ from voicestack.server.operations import ANYWHERE, JSON, OPERATIONS, RETRY, Answ
 from voicestack.server.stages.wire import ErrorAnswer
 
 KEY_ERRORS = (401, 403, 429)
-"""What everything under /v1 answers when keys are asked for or limits are set."""
+KEYED = ("/v1/", "/dashboard/api/")
+"""What everything below these answers when keys are asked for or limits are set."""
 
 _Refs = Mapping[Any, Mapping[str, Any]]  # by (model, mode)
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
@@ -94,7 +95,7 @@ def _models_in(content: Mapping[str, Schema]) -> Iterator[type[BaseModel]]:
 
 def _operation(operation: Operation, path: str, refs: _Refs) -> dict[str, Any]:
     answers = {str(status): _answer(answer, refs) for status, answer in operation.answers.items()}
-    for status in {*operation.errors, *(KEY_ERRORS if path.startswith("/v1/") else ())}:
+    for status in {*operation.errors, *(KEY_ERRORS if path.startswith(KEYED) else ())}:
         headers = RETRY if status in (429, 503, 504) else {}
         error = Answer(HTTPStatus(status).phrase, {JSON: ErrorAnswer}, headers)
         answers.setdefault(str(status), _answer(error, refs))

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from voicestack.core.marks import Span
+from voicestack.server.dashboard.questions import LIVE, QUESTIONS, RECORDING, Asked
 from voicestack.server.site import TYPES
+from voicestack.server.stages.chat_wire import ChatChunk, ChatCompletion, ChatWish
 from voicestack.server.stages.errors import STATUSES
 from voicestack.server.stages.wire import (
     AudioDelta,
@@ -215,12 +217,34 @@ def _file(name: str, summary: str) -> Operation:
     return Operation(name, summary, answers)
 
 
+_DASHBOARD = Operation(
+    "dashboard",
+    "The page that shows where the time goes",
+    {200: Answer("The page", {HTML: PLAIN}), 304: _UNCHANGED},
+)
+
+
+def _question(path: str, asked: Asked) -> Operation:
+    """One of the dashboard's."""
+    content: Mapping[str, Schema] = {JSON: asked.answers[0]} if asked.answers else {}
+    if path == LIVE:
+        content = {EVENTS: {"anyOf": list(asked.answers)}}
+    if path == RECORDING:
+        content = {"application/x-ndjson": PLAIN}
+    answers = {200: Answer(asked.summary, content)}
+    return Operation(asked.name, asked.summary, answers, query=asked.query, errors=asked.errors)
+
+
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/"): Operation(
         "home", "The page to talk from", {200: Answer("The page", {HTML: PLAIN}), 304: _UNCHANGED}
     ),
     ("GET", "/demo/{path}"): _file("pageFile", "A file of that page"),
     ("GET", "/widget/{path}"): _file("widgetFile", "A file of the widget, for pages of any site"),
+    ("GET", "/dashboard"): _DASHBOARD,
+    ("GET", "/dashboard/"): replace(_DASHBOARD, name="dashboardSlash"),
+    ("GET", "/dashboard/assets/{path}"): _file("dashboardFile", "A file of that page"),
+    **{("GET", path): _question(path, asked) for path, asked in QUESTIONS.items()},
     ("GET", "/healthz"): Operation(
         "health", "Whether the process answers", {200: Answer("It does", {TEXT: PLAIN})}
     ),
@@ -265,6 +289,21 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         about="The file is cut at silences; the recogniser that also listens to calls hears the pieces. "
         "While there are calls, requests go at the pace of `stages.beside_calls_ratio`.",
         request={"multipart/form-data": TranscriptionForm},
+        errors=_STAGE_ERRORS,
+    ),
+    ("POST", "/v1/chat/completions"): Operation(
+        "createChatCompletion",
+        "Go on with this conversation",
+        {
+            200: Answer(
+                "The answer; events with `stream`",
+                {JSON: ChatCompletion, EVENTS: {"anyOf": [ChatChunk, ErrorAnswer]}},
+            )
+        },
+        about="By the server's own language model, after the answers in its own calls: so one server is a "
+        "replica of another. The header `x-voicestack-limit-ms` says how long the answer is waited for; one "
+        "that cannot begin by then is refused, or dropped, with 504 and `deadline_exceeded`.",
+        request={JSON: ChatWish},
         errors=_STAGE_ERRORS,
     ),
     ("POST", "/v1/audio/speech"): Operation(

@@ -191,7 +191,7 @@ class Unobserved:
     def turn_recorded(self, record: TurnRecord) -> None:
         """See `ports.Observer`."""
 
-    def answer_heard(self, marks: TurnMarks) -> None:
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
         """See `ports.Observer`."""
 
     def heard_disbelieved(self) -> None:

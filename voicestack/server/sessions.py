@@ -76,12 +76,13 @@ class Sessions:
         scope: Owns their tasks.
         metrics: Is told their figures.
         admits: Why a new one cannot be taken now; None if it can.
+        sheds_drafts: Whether no drafts are to be made now.
 
     Attributes:
         directory: Those in progress.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (it is wired in one place)
         self,
         config: Config,
         engines: Engines,
@@ -91,12 +92,14 @@ class Sessions:
         scope: Scope,
         metrics: Metrics,
         admits: Callable[[], Overloaded | None],
+        sheds_drafts: Callable[[], bool] = bool,
     ) -> None:
         self.config, self.engines, self.clock, self.scope = config, engines, clock, scope
         self.guard, self.admits, self.directory = guard, admits, Directory()
         self._metrics = metrics
         self._settings = settings_of(config)
-        self._tuning, self._budgets = tuning_of(config), budgets_of(config)
+        self._tuning = replace(tuning_of(config), sheds_drafts=sheds_drafts)
+        self._budgets = budgets_of(config)
         self._call_tuning = replace(self._tuning, lead_ms=config.webrtc.lead_ms)
 
     def __len__(self) -> int:

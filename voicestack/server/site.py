@@ -122,9 +122,9 @@ def site_routes(files: Mapping[str, File], state: Callable[[], str], profile: st
     """
 
     async def home(request: Request) -> Response:
-        headers = _page_headers(request)
+        headers = page_headers(request)
         if "index.html" in files:
-            return _answer(request, files["index.html"], headers)
+            return answer_file(request, files["index.html"], headers)
         shown = PLAIN_PAGE.format(
             style=PLAIN_STYLE,
             version=__version__,
@@ -147,7 +147,7 @@ def site_routes(files: Mapping[str, File], state: Callable[[], str], profile: st
         if file is None:
             missing = {**headers, **_QUIET, "Cache-Control": REVALIDATED}
             return Response("There is no such file.\n", 404, missing, "text/plain")
-        return _answer(request, file, headers)
+        return answer_file(request, file, headers)
 
     return [
         Route("/", home),
@@ -156,7 +156,7 @@ def site_routes(files: Mapping[str, File], state: Callable[[], str], profile: st
     ]
 
 
-def _answer(request: Request, file: File, headers: Mapping[str, str]) -> Response:
+def answer_file(request: Request, file: File, headers: Mapping[str, str]) -> Response:
     """The file, or that the browser has it. Compressed for whoever takes that."""
     packed = file.packed if _takes_gzip(request.headers.get("accept-encoding", "")) else None
     tag = f'"{file.tag}"' if packed is None else f'"{file.tag}-gz"'
@@ -183,7 +183,7 @@ def _takes_gzip(accepted: str) -> bool:
 _QUIET = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-def _page_headers(request: Request) -> dict[str, str]:
+def page_headers(request: Request) -> dict[str, str]:
     """What the page may do: load its own files and talk to this server. No browser guesses, nobody frames it.
 
     Safari before 15.4 does not count WebSockets as 'self', so they are named.

@@ -11,8 +11,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from voicestack.core.errors import StageError, StageRejected, StageUnavailable
-from voicestack.core.history import Message, context_tokens_of
+from voicestack.core.history import Message
 from voicestack.core.ids import TurnId, own_session
+from voicestack.core.prompt_room import context_tokens_of
 from voicestack.ports import Llm, LlmRequest
 
 log = logging.getLogger(__name__)

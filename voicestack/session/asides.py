@@ -99,24 +99,21 @@ class _Aside:
     def __init__(self, live: LiveReply, all_: Asides) -> None:
         self._live, self._all = live, all_
         self._history = History()
-        tts, tuning = all_._engines.tts, all_._tuning
         self._minutes = Minutes(
             self._history,
             all_._transport.tell,
             all_._new_id,
-            tts.rate_hz,
+            all_._engines.tts.rate_hz,
             aside=True,
             standings=all_._meter.standings,
         )
         self._mouth = Mouth(
-            all_._engines.llm,
-            tts,
+            all_._engines,
+            all_._tuning,
             clock=all_._clock,
             scope=all_._scope,
             speaker=self,
             stamp=_unmeasured,
-            lead_ms=tuning.lead_ms,
-            queue_ms=tuning.queue_ms,
             on_sent=_unobserved,
             meter=all_._meter,
         )

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from voicestack.core.errors import PeerProtocolError
-from voicestack.core.history import Entry, History, Message, fit_context, messages_of, tool_tokens_of
+from voicestack.core.history import Entry, History, Message, messages_of
 from voicestack.core.ids import ItemId, SessionId, TurnId
 from voicestack.core.offers import Offer, offer_of
+from voicestack.core.prompt_room import fit_context, tool_tokens_of
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import Toolbox
 from voicestack.ports import LlmRequest, SpeechRequest
@@ -21,6 +22,7 @@ class Brief:
         context_tokens: What the LLM can be given; older parts are left out.
         new_id: Names items.
         offer: What the LLM is offered of a toolbox now.
+        scope: Whose answers it may be given: the tenant's.
     """
 
     def __init__(
@@ -30,7 +32,9 @@ class Brief:
         context_tokens: int,
         new_id: Callable[[str], str],
         offer: Callable[[Toolbox], Offer],
+        scope: str = "",
     ) -> None:
+        self._scope = scope
         self._session, self._history, self._new_id = session, history, new_id
         self._context_tokens, self._offer = context_tokens, offer
 
@@ -67,6 +71,7 @@ class Brief:
             draft=draft,
             toolbox=offer.toolbox,
             model=settings.model,
+            scope=self._scope,
         )
         voice = SpeechRequest("", options.voice or settings.voice, settings.speed)
         modality = options.modality or settings.modality

@@ -1,5 +1,6 @@
 """What a session does when its peer asks for something that is not speech."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from voicestack.core.audio import EAR_RATE_HZ
@@ -18,7 +19,7 @@ from voicestack.core.commands import (
 )
 from voicestack.core.errors import PeerProtocolError
 from voicestack.core.history import Entry, History, Item, OutputItem, VerdictItem
-from voicestack.core.ids import ItemId
+from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.images import MAX_IMAGES_BYTES
 from voicestack.core.notes import (
     AudioCleared,
@@ -28,6 +29,8 @@ from voicestack.core.notes import (
     ItemRetrieved,
     ItemTruncated,
 )
+from voicestack.core.settings import ReplyOptions
+from voicestack.turn.state import Progress
 
 if TYPE_CHECKING:
     from voicestack.session.session import Session
@@ -70,12 +73,45 @@ def obey(session: "Session", command: Command) -> None:
         case CreateReply(options=options):
             session.quota.require()
             if options.aside or not (session.dictations.delay(command) or session.served.delay(command)):
-                session.request_reply(options)
+                request_reply(session, options)
         case CancelReply(turn=turn):
             if turn is not None or not (session.dictations.forget() or session.served.forget()):
-                session.cancel_reply(turn)
+                _cancel(session, turn)
         case MarkHeard():
             session.ledger.acknowledge(command)
+
+
+def request_reply(session: "Session", options: ReplyOptions) -> None:
+    """The peer wants a reply now.
+
+    Raises:
+        PeerProtocolError: one is being given already, or it is to answer to an item that does not exist.
+    """
+    entries = session.brief.entries(options)
+    if options.aside:
+        turn = session.asides.next_turn()
+        session.asides.start(session.brief.reply(turn, session.settings, options, entries))
+        return
+    reply = session.state.reply
+    if reply is not None and reply.progress is not Progress.DRAFT:
+        raise PeerProtocolError(
+            "Conversation already has an active response in progress: "
+            f"turn {reply.turn}. Wait until the response is finished before creating a new one.",
+            code="conversation_already_has_active_response",
+        )
+    session.ask(options if options.entries is None else replace(options, entries=entries))
+
+
+def _cancel(session: "Session", turn: TurnId | None) -> None:
+    """The peer does not want a reply any more; None is the one in the conversation."""
+    if turn is not None and session.asides.cancel(turn):
+        return
+    reply = session.state.reply
+    if (reply is None or reply.progress is Progress.DRAFT) and not session.state.asked:
+        raise PeerProtocolError(
+            "Cancellation failed: no active response found", code="response_cancel_not_active"
+        )
+    session.call_off()
 
 
 def _commit(session: "Session") -> None:

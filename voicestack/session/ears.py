@@ -264,7 +264,7 @@ class Ears:
             utterance.sounds.close()
 
     async def _recognise(self, utterance: _Utterance) -> None:
-        text = ""
+        text, lost = "", False
         self._recognising.add(utterance.sounds)
         try:
             async with aclosing(self._asr.transcribe(utterance.sounds, self._hints)) as transcripts:
@@ -278,14 +278,14 @@ class Ears:
             if utterance.overflow and utterance.by_vad:
                 raise StageUnavailable("the recogniser is minutes behind", stage="asr")
         except StageError as error:
-            text = ""
+            text, lost = "", True
             await self._ended(utterance)
             self._listener.on_unheard(utterance.id, error)
         finally:
             self._recognising.discard(utterance.sounds)
         if utterance.overflow and not utterance.by_vad:
             return  # it was cleared
-        heard = WordsHeard(self._clock.now_ns(), utterance.id, text)
+        heard = WordsHeard(self._clock.now_ns(), utterance.id, text, lost)
         self._listener.on_speech(heard, utterance.next_sample - utterance.start_sample)
 
     async def _ended(self, utterance: _Utterance) -> None:

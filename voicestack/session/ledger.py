@@ -9,8 +9,8 @@ from voicestack.core.ids import TurnId
 from voicestack.core.marks import Mark, TurnMarks
 from voicestack.core.notes import Usage
 from voicestack.core.rungs import Rung, Taken
-from voicestack.core.turn_record import Origin, Outcome, TurnRecord, Use
-from voicestack.ports import Observer, Trail
+from voicestack.core.turn_record import Origin, Outcome, TurnRecord, Use, blame_of
+from voicestack.core.watching import Observer, Trail
 from voicestack.session.ears import SpeechEvent
 from voicestack.turn.events import SpeechEnded, SpeechPaused, WordsHeard
 
@@ -101,15 +101,23 @@ class Ledger:
         self._pages: dict[TurnId, _Page] = {}
         self._closed: dict[TurnId, dict[Mark, int]] = {}
         self._n_drafts = self._n_wasted = 0
+        self._promise: TurnId | None = None
 
     @property
     def speech_end_ns(self) -> int | None:
         """When the user fell silent last, if no reply answers that yet."""
         return self._user.get(Mark.SPEECH_END)
 
+    @property
+    def filled_ns(self) -> int | None:
+        """When the silence since then was filled, if it was."""
+        return self._user.get(Mark.FILLER_SENT)
+
     def hear(self, mark: Mark, at_ns: int) -> None:
         """Write one of the user's marks; a later one replaces an earlier one (the user went on)."""
         assert mark in USER_MARKS
+        if mark is Mark.SPEECH_END:
+            self._user.pop(Mark.FILLER_SENT, None)
         self._user[mark] = at_ns
 
     def note(self, event: SpeechEvent) -> None:
@@ -130,15 +138,19 @@ class Ledger:
         self._n_drafts += draft
         return page
 
-    def commit(self, turn: TurnId) -> None:
-        """The reply answers what was heard up to now."""
+    def commit(self, turn: TurnId, *, answers: bool = True) -> None:
+        """The reply answers what was heard up to now, or only says that the answer is still to come."""
         self._pages[turn].at.update(self._user)
-        self._user.clear()
+        self._promise = None if answers else turn
+        if answers:
+            self._user.clear()
 
     def stamp(self, turn: TurnId, mark: Mark, at_ns: int) -> None:
         """Write one of a reply's marks, the first time that it happens. Late stamps change nothing."""
         if turn in self._pages:
             self._pages[turn].at.setdefault(mark, at_ns)
+            if mark is Mark.FILLER_SENT and turn == self._promise:
+                self._user.setdefault(mark, at_ns)  # the answer that is still to come was preceded by it
 
     def at(self, turn: TurnId, mark: Mark) -> int | None:
         """When it happened, if it has."""
@@ -153,6 +165,8 @@ class Ledger:
         page = self._pages.get(heard.turn)
         at = page.at if page else self._closed.get(heard.turn, {})
         sent_ns = at.get(Mark.FIRST_SENT)
+        if Mark.FILLER_SENT in at:
+            return  # what was heard first was no answer
         if (
             sent_ns is None
             or Mark.FIRST_HEARD in at
@@ -162,7 +176,7 @@ class Ledger:
             self._observer.heard_disbelieved()
             return
         at[Mark.FIRST_HEARD] = heard.at_ns
-        self._observer.answer_heard(TurnMarks(dict(at)))
+        self._observer.answer_heard(self._record_id(heard.turn), TurnMarks(dict(at)))
 
     def discard(self, turn: TurnId, n_tokens: int = 0) -> None:
         """A draft came to nothing, for which so many tokens had been written."""
@@ -179,19 +193,23 @@ class Ledger:
             del self._closed[next(iter(self._closed))]
         return self._record(turn, page, ending)
 
+    def _record_id(self, turn: TurnId) -> str:
+        return f"{self._whose.session}.{turn}"
+
     def _record(self, turn: TurnId, page: _Page, ending: Ending) -> TurnRecord:
         n_drafts, self._n_drafts = self._n_drafts, 0
         n_wasted, self._n_wasted = self._n_wasted + page.n_wasted, 0
         whose, written = self._whose, ending.usage.output_tokens
         began_ns = page.at.get(Mark.SPEECH_END, page.began_ns)
+        marks = TurnMarks(page.at, drafted=page.drafted, interrupted=ending.outcome == "interrupted")
         return TurnRecord(
-            id=f"{whose.session}.{turn}",
+            id=self._record_id(turn),
             session=whose.session,
             turn=turn,
             origin=whose.origin,
             began_unix_ms=whose.unix_ms + (began_ns - whose.at_ns) // 1_000_000,
             budget_ms=whose.budget.turn_ms,
-            marks=TurnMarks(page.at, drafted=page.drafted, interrupted=ending.outcome == "interrupted"),
+            marks=marks,
             outcome=ending.outcome,
             taken=tuple(page.taken),
             uses=tuple(page.uses),
@@ -201,6 +219,7 @@ class Ledger:
             read_tokens=ending.usage.input_tokens,
             written_tokens=written,
             failure=ending.failure,
+            blame=blame_of(marks.spans(), whose.budget.shares_ms),
             user_text=ending.user_text,
             agent_text=ending.agent_text,
         )

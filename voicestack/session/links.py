@@ -7,8 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageError, StageRejected, StageTimeout, StageUnavailable
-from voicestack.core.served import ToolSource
-from voicestack.ports import ToolServer, ToolServers
+from voicestack.core.served import ToolServer, ToolServers, ToolSource
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,9 @@ from voicestack.core.served import RemoteCall
 from voicestack.core.standing import Standing
 from voicestack.core.sure import SureWords
 from voicestack.core.tools import CallDelta, ToolCall
+from voicestack.core.turn_record import Outcome
 from voicestack.session.ears import SpeechEvent
+from voicestack.session.ledger import Ending
 from voicestack.session.mouth import LiveReply
 from voicestack.session.sounds import Sounds
 from voicestack.turn.events import SpeechEnded, SpeechStarted, WordsHeard
@@ -47,9 +49,10 @@ class Minutes:
         aside: The history is not the conversation's.
         standings: What is left of the limits in force.
         sounds: Keeps what the items sounded like.
+        keep_words: The ledger gets what was said.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (it is wired in one place)
         self,
         history: History,
         tell: Callable[[Note], None],
@@ -59,10 +62,12 @@ class Minutes:
         aside: bool = False,
         standings: Callable[[], tuple[Standing, ...]] = tuple,
         sounds: Sounds | None = None,
+        keep_words: bool = False,
     ) -> None:
         self._history, self._tell, self._new_id = history, tell, new_id
         self._tts_rate_hz = tts_rate_hz
         self._aside, self._standings, self._sounds = aside, standings, sounds or Sounds(0)
+        self._keep_words = keep_words
         self._items: dict[UtteranceId, ItemId] = {}
         self._sure: dict[UtteranceId, SureWords] = {}
         self._detected: set[UtteranceId] = set()
@@ -182,6 +187,8 @@ class Minutes:
         self._sounds.add(live.item_id, frame.pcm, self._tts_rate_hz)
         if frame.text:
             self._history.say(live.item_id, "".join(speech.texts).strip(), status="in_progress")
+            if frame.filler:
+                self._history.fill(live.item_id)
 
     def agent_stopped(self, live: LiveReply, heard_ms: float, reason: ReplyReason) -> None:
         """The reply was cut off; only what was heard stays."""
@@ -199,6 +206,16 @@ class Minutes:
             self._end(live, "incomplete", "max_output_tokens")
         else:
             self._end(live, "completed", None)
+
+    def ending(self, live: LiveReply, outcome: Outcome) -> Ending:
+        """How the reply came to its end, for the ledger; with what was said, if that is kept."""
+        failure = live.error.code if live.error else ""
+        user = agent = ""
+        if self._keep_words:
+            said = [one.text for one in live.request.messages if one.role == "user"][-1:]
+            item = self._history.message(live.item_id)
+            user, agent = "".join(said), (item.text or "") if item else ""
+        return Ending(outcome, live.outcome.usage, failure, user, agent)
 
     def _end(
         self,
@@ -229,3 +246,10 @@ class Minutes:
         if utterance not in self._items:
             self._items[utterance] = ItemId(self._new_id("item"))
         return self._items[utterance]
+
+
+def outcome_of(live: LiveReply) -> Outcome:
+    """How a reply has ended that was not stopped."""
+    if live.n_frames:
+        return "failed" if live.error else "answered"
+    return "refused" if live.n_filled or live.error or live.excused else "silent"

@@ -1,23 +1,25 @@
 """How a session speaks: the one live reply, its task, and the playout that it goes through."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import SpokenFrame
 from voicestack.core.errors import StageError
-from voicestack.core.history import CallItem, context_tokens_of
+from voicestack.core.history import CallItem
 from voicestack.core.ids import ItemId, TurnId
 from voicestack.core.marks import Mark
 from voicestack.core.offers import Served
+from voicestack.core.prompt_room import context_tokens_of
 from voicestack.core.settings import Modality
 from voicestack.core.tools import CallDelta
-from voicestack.ports import Llm, LlmRequest, Meter, SpeechRequest, Tts
+from voicestack.ports import LlmRequest, Meter, SpeechRequest
 from voicestack.session.playout import Playout
 from voicestack.session.reply import Line, Outcome, speak_phrase, speak_reply, write_reply
+from voicestack.session.tuning import Engines, Tuning
 
 
 @dataclass(slots=True)
@@ -35,7 +37,10 @@ class LiveReply:
         outcome: What is known of the text.
         committed: Whether it may be heard.
         announced: Whether the peer knows of the message.
-        n_frames: Frames that have left for the peer.
+        n_frames: Frames of the answer that have left for the peer.
+        n_filled: Sentences that filled a silence before it.
+        said: Whether a word of the answer has left for the peer.
+        excused: It only says that nothing was understood.
         calls: The calls that the peer knows of, by their place in the LLM's answer.
         early_calls: What was written of calls while this was a draft.
         task: The work on it.
@@ -53,6 +58,9 @@ class LiveReply:
     committed: bool = False
     announced: bool = False
     n_frames: int = 0
+    n_filled: int = 0
+    said: bool = False
+    excused: bool = False
     calls: dict[int, CallItem] = field(default_factory=dict)
     early_calls: list[CallDelta | None] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
@@ -83,37 +91,38 @@ class Mouth:
     """Makes replies and plays them, one at a time.
 
     Args:
-        llm: Writes the words.
-        tts: Says them.
+        engines: Write the words and say them.
+        tuning: How far ahead of being played audio leaves, and how much of it waits.
         clock: For pacing.
         scope: Owns the reply's task.
         speaker: Is told how it goes.
         stamp: Writes a mark of a turn, now.
-        lead_ms: See `Playout`.
-        queue_ms: See `Playout`.
         on_sent: See `Playout`.
         meter: Counts the replies that may be heard, and what they cost.
     """
 
     def __init__(  # noqa: PLR0913 (it is wired in one place)
         self,
-        llm: Llm,
-        tts: Tts,
+        engines: Engines,
+        tuning: Tuning,
         *,
         clock: Clock,
         scope: Scope,
         speaker: Speaker,
         stamp: Callable[[TurnId, Mark], None],
-        lead_ms: float,
-        queue_ms: float,
         on_sent: Callable[[int], None],
         meter: Meter,
     ) -> None:
-        self._scope, self._speaker, self._meter = scope, speaker, meter
+        self._scope, self._speaker, self._meter, self._prompts = scope, speaker, meter, engines.prompts
         self._playout = Playout(
-            clock, self._send, rate_hz=tts.rate_hz, lead_ms=lead_ms, queue_ms=queue_ms, on_sent=on_sent
+            clock,
+            self._send,
+            rate_hz=engines.tts.rate_hz,
+            lead_ms=tuning.lead_ms,
+            queue_ms=tuning.queue_ms,
+            on_sent=on_sent,
         )
-        self._line = Line(llm, tts, self._playout, stamp, self._on_call)
+        self._line = Line(engines.llm, engines.tts, self._playout, stamp, self._on_call)
         self.live: LiveReply | None = None
 
     @property
@@ -135,14 +144,34 @@ class Mouth:
         self._playout.open_gate(live.turn)
 
     def retry(self, live: LiveReply) -> None:
-        """Begin the reply, of which nothing was heard, once more."""
-        live.outcome, live.error = Outcome(), None
+        """Begin the reply, of whose answer nothing was heard, once more."""
+        live.outcome, live.error = Outcome(live.outcome.first_words), None
         live.early_calls.clear()
-        self.start(live)
+        self._playout.unsay()
+        live.task = self._scope.start(self._reply(live), name=f"reply-{live.turn}")
+
+    def fill(self, live: LiveReply, text: str) -> bool:
+        """Say a prepared sentence before the answer. Returns whether it was there."""
+        frames = self._prompts.frames(text, live.voice)
+        self._playout.insert(live.turn, _spaced(frames, after=live.announced, filler=True))
+        live.n_filled += bool(frames)
+        return bool(frames)
+
+    def excuse(self, live: LiveReply, text: str) -> None:
+        """A reply that only says this, for want of an answer."""
+        self.live, live.excused = live, True
+        self._playout.begin(live.turn)
         self.open(live)
+        self.apologise(live, text)
+
+    def break_off(self, live: LiveReply) -> None:
+        """End the work on the answer, of which nothing was heard."""
+        assert live.task is not None
+        live.task.cancel()
+        self._playout.unsay()
 
     def apologise(self, live: LiveReply, apology: str) -> None:
-        """Say the apology instead of the rest of the reply."""
+        """Say the apology instead of the rest of the reply. It is no answer."""
         live.task = self._scope.start(self._apology(live, apology), name=f"apology-{live.turn}")
 
     def stop(self, live: LiveReply) -> float:
@@ -175,9 +204,14 @@ class Mouth:
             self._said(live)
 
     async def _apology(self, live: LiveReply, apology: str) -> None:
+        is_filler = live.n_frames == 0
+        frames = self._prompts.frames(apology, live.voice)
         try:
-            if live.modality == "audio":
-                await speak_phrase(self._line, live.turn, apology, live.voice, join=live.n_frames > 0)
+            if live.modality == "audio" and frames:
+                spaced = _spaced(frames, after=live.announced or not is_filler, filler=is_filler)
+                self._playout.insert(live.turn, spaced)
+            elif live.modality == "audio":
+                await speak_phrase(self._line, live.turn, apology, live.voice, join=live.announced)
             await self._playout.drained(live.turn)
         except StageError as error:
             live.error = error
@@ -205,5 +239,17 @@ class Mouth:
         live = self.live
         assert live is not None
         assert live.turn == turn
-        live.n_frames += 1
+        if live.n_filled and not live.said and frame.text and not frame.filler:
+            frame = replace(frame, text=f" {frame.text.lstrip()}")  # after what filled the silence
+        live.said = live.said or bool(frame.text and not frame.filler)
+        live.n_frames += not frame.filler
         self._speaker.on_frame(live, frame)
+
+
+def _spaced(frames: Iterable[SpokenFrame], *, after: bool, filler: bool) -> list[SpokenFrame]:
+    """A sentence as it is said after something else, or first."""
+    out = [replace(frame, filler=filler) for frame in frames]
+    first = next((n for n, frame in enumerate(out) if frame.text), None)
+    if after and first is not None:
+        out[first] = replace(out[first], text=f" {out[first].text.lstrip()}")
+    return out

@@ -6,7 +6,7 @@ in flight when the user interrupts, and so that what was sent says what was hear
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from voicestack.aio.clock import Clock, Timer
 from voicestack.core.audio import SpokenFrame
@@ -79,6 +79,23 @@ class Playout:
         self._queued_ns += self._duration_ns(frame)
         if self._open_ns is not None and self._timer is None:
             self._pump()
+
+    def insert(self, turn: TurnId, frames: Iterable[SpokenFrame]) -> None:
+        """Queue something that is there as a whole, without waiting for room. The gate must be open."""
+        if turn != self._turn:
+            return
+        now_ns = self._clock.now_ns()
+        for frame in frames:
+            self._queue.append((frame, now_ns))
+            self._queued_ns += self._duration_ns(frame)
+        if self._timer is None:
+            self._pump()
+
+    def unsay(self) -> None:
+        """Drop what is queued of the answer; what fills the silence before it is still said."""
+        self._queue = deque(entry for entry in self._queue if entry[0].filler)
+        self._queued_ns = sum(self._duration_ns(frame) for frame, _ in self._queue)
+        self._wake()
 
     async def drained(self, turn: TurnId) -> None:
         """Return when everything queued for the reply has been played, by its pace."""

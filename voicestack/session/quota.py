@@ -41,10 +41,13 @@ class Quota:
     Args:
         meter: Says so.
         tell: Reaches the peer.
+        sheds_drafts: Whether no drafts are to be made now.
     """
 
-    def __init__(self, meter: Meter, tell: Callable[[Note], None]) -> None:
-        self._meter, self._tell = meter, tell
+    def __init__(
+        self, meter: Meter, tell: Callable[[Note], None], sheds_drafts: Callable[[], bool] = bool
+    ) -> None:
+        self._meter, self._tell, self._sheds_drafts = meter, tell, sheds_drafts
 
     def require(self) -> None:
         """Let a reply that was asked for pass.
@@ -67,6 +70,8 @@ class Quota:
         """The policy, `busy` or not, without replies that begin by themselves when there may be none."""
         if busy:
             policy = replace(policy, busy=True)
+        if policy.draft_replies and self._sheds_drafts():
+            policy = replace(policy, draft_replies=False)
         if not policy.create_reply or self._meter.refusal() is None:
             return policy
         return replace(policy, create_reply=False, idle_ns=None)

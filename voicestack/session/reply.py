@@ -5,7 +5,7 @@ Cancelling the task that runs `speak_reply` closes the generators inside out, wh
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voicestack.core.audio import NO_AUDIO, SpokenFrame
 from voicestack.core.ids import TurnId
@@ -23,8 +23,9 @@ a token every word more delays the answer by about 30 ms, and every word less co
 
 @dataclass(slots=True)
 class Outcome:
-    """What is known of a reply's text when it is over."""
+    """What is known of a reply's text, in the end of all of it. `first_words` is decided while it is made."""
 
+    first_words: int = FIRST_WORDS
     truncated: bool = False
     usage: Usage = field(default_factory=Usage)
     n_deltas: int = 0
@@ -55,9 +56,11 @@ async def speak_reply(line: Line, request: LlmRequest, voice: SpeechRequest, out
     async with (
         aclosing(line.llm.reply(request)) as deltas,
         aclosing(_texts(line, request.turn, deltas, outcome)) as texts,
-        aclosing(_phrases(texts)) as phrases,
+        aclosing(_phrases(texts, outcome)) as phrases,
     ):
+        voice = replace(voice, deadline=request.deadline, trail=request.trail)
         async for phrase in phrases:
+            line.stamp(request.turn, Mark.CLAUSE_READY)
             await speak_phrase(line, request.turn, phrase, voice, join=phrase.startswith(" "))
     await line.playout.drained(request.turn)
 
@@ -76,7 +79,7 @@ async def write_reply(line: Line, request: LlmRequest, outcome: Outcome) -> None
 
 async def speak_phrase(line: Line, turn: TurnId, phrase: str, voice: SpeechRequest, *, join: bool) -> None:
     """Say one phrase. `join` puts a space before it, as it follows another one."""
-    request = SpeechRequest(speakable(phrase), voice.voice, voice.speed, follows=join)
+    request = replace(voice, text=speakable(phrase), follows=join)
     if not request.text:  # a code fence, say
         return
     async with aclosing(line.tts.speak(request)) as frames:
@@ -84,7 +87,7 @@ async def speak_phrase(line: Line, turn: TurnId, phrase: str, voice: SpeechReque
             line.stamp(turn, Mark.TTS_FIRST_AUDIO)
             spaced = join and bool(frame.text)
             join = join and not spaced
-            joined = SpokenFrame(frame.pcm, f" {frame.text.lstrip()}") if spaced else frame
+            joined = replace(frame, text=f" {frame.text.lstrip()}") if spaced else frame
             await line.playout.put(turn, joined)
 
 
@@ -106,9 +109,10 @@ async def _texts(
     line.on_call(turn, None)
 
 
-async def _phrases(texts: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    phrases = Phrases(first_words=FIRST_WORDS)
+async def _phrases(texts: AsyncIterator[str], outcome: Outcome) -> AsyncGenerator[str, None]:
+    phrases = Phrases(first_words=outcome.first_words)
     async for text in texts:
+        phrases.hurry(outcome.first_words)
         for phrase in phrases.push(text):
             yield phrase
     for phrase in phrases.end():

@@ -19,7 +19,7 @@ from voicestack.core.notes import ItemAdded, Problem, ToolAnswered, ToolCalled, 
 from voicestack.core.offers import Offer, Served, offer_of
 from voicestack.core.served import ServedTool, ToolFailure, ToolOutcome, ToolSource
 from voicestack.core.tools import Toolbox
-from voicestack.ports import Observer
+from voicestack.core.watching import Observer
 from voicestack.session.links import Link, Place
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ await in between, so nothing can change under a decision.
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
@@ -20,21 +19,24 @@ from voicestack.core.notes import Problem, TurnMeasured
 from voicestack.core.settings import ReplyOptions, SessionSettings
 from voicestack.core.tools import CallDelta
 from voicestack.core.turn_record import Origin, Outcome
-from voicestack.ports import Meter, Observer, TransportSession
+from voicestack.core.watching import Observer
+from voicestack.ports import Meter, TransportSession
 from voicestack.session.alarm import Alarm
 from voicestack.session.asides import Asides
 from voicestack.session.brief import Brief
 from voicestack.session.desk import obey
 from voicestack.session.dictations import Dictations
 from voicestack.session.ears import Ears, SpeechEvent
-from voicestack.session.ledger import Ending, Ledger, Whose
-from voicestack.session.minutes import Minutes
+from voicestack.session.ledger import Ledger, Whose
+from voicestack.session.minutes import Minutes, outcome_of
 from voicestack.session.mouth import LiveReply, Mouth
+from voicestack.session.pace import Pace
 from voicestack.session.primer import Primer
 from voicestack.session.quota import UNMETERED, Quota
 from voicestack.session.recorder import Recorder
 from voicestack.session.served_tools import ServedTools
 from voicestack.session.sounds import Sounds
+from voicestack.session.stopgaps import Stopgaps
 from voicestack.session.tuning import Engines, Tuning
 from voicestack.turn import actions, events
 from voicestack.turn.machine import step
@@ -62,37 +64,33 @@ class Session:
         origin: Origin = Origin(),  # noqa: B008 (frozen)
         began_unix_ms: int = 0,
     ) -> None:
-        self.id = session_id
-        self.history = History()
-        self.settings = settings
-        self.new_id = new_id
+        self.id, self.new_id, self.history, self.settings = session_id, new_id, History(), settings
         self.scope = Scope()
         clock = self.scope.clock(clock)
         self._transport, self._engines, self._tuning = transport, engines, tuning
         self.tell = transport.tell
         self._clock, self._observer, self._recorder = clock, observer, recorder
-        self._state = State()
-        self._policy = tuning.policy
+        self.state, self._policy, self.fed_ns = State(), tuning.turn_policy, 0
         whose = Whose(session_id, origin, tuning.budget, began_unix_ms, clock.now_ns())
         self.ledger = Ledger(clock, observer, whose)
         self._mouth = Mouth(
-            engines.llm,
-            engines.tts,
+            engines,
+            tuning,
             clock=clock,
             scope=self.scope,
             speaker=self,
             stamp=self._stamp,
-            lead_ms=tuning.lead_ms,
-            queue_ms=tuning.queue_ms,
             on_sent=observer.playout_sent,
             meter=meter,
         )
-        self.tool_servers = engines.tool_servers
-        go_on = self._go_on if tuning.continue_replies else None
+        self._stopgaps = Stopgaps(self._mouth, self.ledger, engines, tuning, self.scope, self.on_failed)
+        self.pace = Pace(clock, tuning.budget, engines.forecaster, self._stopgaps)
+        self.tool_servers, go_on = engines.tool_servers, self._go_on if tuning.continue_replies else None
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
-        self._brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
-        self.quota, self.sounds = Quota(meter, self.tell), Sounds(tuning.keep_audio_s)
+        n_tokens, offer = tuning.context_tokens, self.served.offer
+        self.brief = Brief(session_id, self.history, n_tokens, new_id, offer, origin.tenant)
+        self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,
             self.tell,
@@ -100,12 +98,14 @@ class Session:
             engines.tts.rate_hz,
             standings=meter.standings,
             sounds=self.sounds,
+            keep_words=tuning.keep_words,
         )
         keep = self._minutes.user_sounds
         self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing, keep)
-        self._asides = Asides(engines, tuning, clock, self.scope, transport, new_id, meter)
+        self.asides = Asides(engines, tuning, clock, self.scope, transport, new_id, meter)
         self.dictations = Dictations(engines.asr, clock, self.scope, self.history, self.tell, self._receive)
         self._next_options = ReplyOptions()
+        self._silent_since_ns: int | None = None  # of the user for whom a reply begins
         self._alarm = Alarm(clock, self._on_alarm)
 
     # --- lifetime -------------------------------------------------------------------------------------
@@ -126,7 +126,8 @@ class Session:
     def _close(self) -> None:
         self.ears.close()
         self._mouth.close()
-        self._asides.close()
+        self.asides.close()
+        self.pace.stop()
         self._alarm.set(None)
         self._engines.llm.release(self.id)
         if self._recorder is not None:
@@ -135,9 +136,10 @@ class Session:
     def configure(self, settings: SessionSettings) -> None:
         """Go on with these settings."""
         self.settings = settings
-        self._policy = self._tuning.policy.detecting(settings.turn_detection)
+        self._policy = self._tuning.turn_policy.detecting(settings.turn_detection)
         self.ears.configure(settings.turn_detection, settings.hints)
         self.served.configure(settings.toolbox)
+        self._stopgaps.prepare(settings)
         self.prime()
 
     def queued_ms(self) -> dict[str, float]:
@@ -172,60 +174,37 @@ class Session:
     def on_unheard(self, utterance: UtteranceId, error: StageError) -> None:
         """Called by the ears: this utterance will have no words."""
         self._observer.stage_failed(error.stage, error.code)
+        self._stopgaps.unheard = error
         self._minutes.user_unheard(utterance, error)
 
     # --- what is asked for ----------------------------------------------------------------------------
 
-    def request_reply(self, options: ReplyOptions) -> None:
-        """The peer wants a reply now.
-
-        Raises:
-            PeerProtocolError: one is being given already, or it is to answer to an item that does not exist.
-        """
-        entries = self._brief.entries(options)
-        if options.aside:
-            turn = self._asides.next_turn()
-            self._asides.start(self._brief.reply(turn, self.settings, options, entries))
-            return
-        live = self._mouth.live
-        if live is not None and live.committed:
-            raise PeerProtocolError(
-                "Conversation already has an active response in progress: "
-                f"turn {live.turn}. Wait until the response is finished before creating a new one.",
-                code="conversation_already_has_active_response",
-            )
-        self._next_options = options if options.entries is None else replace(options, entries=entries)
+    def ask(self, options: ReplyOptions) -> None:
+        """The peer wants a reply now, in the conversation; none is being given."""
+        self._next_options = options
         self._feed(events.ReplyRequested(self._clock.now_ns()))
 
-    def cancel_reply(self, turn: TurnId | None) -> None:
-        """The peer does not want the reply any more; None is the one in the conversation.
-
-        Raises:
-            PeerProtocolError: it is not being given.
-        """
-        if turn is not None and self._asides.cancel(turn):
-            return
-        reply = self._state.reply
-        if (reply is None or reply.progress is Progress.DRAFT) and not self._state.asked:
-            raise PeerProtocolError(
-                "Cancellation failed: no active response found", code="response_cancel_not_active"
-            )
+    def call_off(self) -> None:
+        """The peer does not want the reply any more."""
         self._feed(events.ReplyCancelled(self._clock.now_ns()))
 
     # --- decide and act -------------------------------------------------------------------------------
 
     def _feed(self, event: events.Event) -> None:
         """Decide and act, with no await in between."""
+        self.fed_ns = event.at_ns
+        is_users = isinstance(event, events.WordsSettled | events.WordsHeard | events.Tick)
+        self._silent_since_ns = self.ledger.speech_end_ns if is_users else None
         busy = self.served.is_at_work or self.history.awaits_output()
         policy = self.quota.restrain(self._policy, busy=busy)
-        self._state, decided = step(self._state, event, policy)
+        self.state, decided = step(self.state, event, policy)
         for action in decided:
             self._act(action)
-        self._alarm.set(self._state.wake_at_ns)
+        self._alarm.set(self.state.wake_at_ns)
         if self._recorder is not None:  # last: a slow disk must not delay a flush
             self._recorder.policy(policy)
             self._recorder.step(event, decided)
-        self.quota.explain(event, self._state, self._policy, policy)
+        self.quota.explain(event, self.state, self._policy, policy)
 
     def _act(self, action: actions.Action) -> None:
         match action:
@@ -239,9 +218,13 @@ class Session:
             case actions.StopReply(turn=turn, reason=reason):
                 self._stop(self._live(turn), reason)
             case actions.RetryReply(turn=turn):
+                self.pace.again()
                 self._mouth.retry(self._live(turn))
             case actions.Apologise(turn=turn):
-                self._mouth.apologise(self._live(turn), self._tuning.apology)
+                self.pace.stop()
+                self._stopgaps.apologise(self._live(turn))
+            case actions.Excuse(turn=turn):
+                self._excuse(turn)
 
     def _live(self, turn: TurnId) -> LiveReply:
         live = self._mouth.live
@@ -254,10 +237,11 @@ class Session:
         options = ReplyOptions()
         if not draft:
             options, self._next_options = self._next_options, options
-        entries, unfinished = self._brief.entries(options), words if draft else ""
-        live = self._brief.reply(turn, self.settings, options, entries, unfinished, draft=draft)
+        entries, unfinished = self.brief.entries(options), words if draft else ""
+        live = self.brief.reply(turn, self.settings, options, entries, unfinished, draft=draft)
         self._primer.cancel()
-        live.request = replace(live.request, trail=self.ledger.begin(turn, draft=draft))
+        zero_ns = self._silent_since_ns or self._clock.now_ns()
+        self.pace.begin(live, self.ledger.begin(turn, draft=draft), zero_ns, self.ledger.filled_ns)
         self._mouth.start(live)
         if not draft:
             self._commit(live)
@@ -267,9 +251,15 @@ class Session:
         self.ledger.commit(live.turn)
         self._minutes.agent_started(live)
         self._mouth.open(live)
+        self.pace.watch(live)
         early, live.early_calls = live.early_calls, []
         for delta in early:
             self.on_call(live, delta)
+
+    def _excuse(self, turn: TurnId) -> None:
+        live = self.brief.reply(turn, self.settings, ReplyOptions(), ())
+        self._minutes.agent_started(live)
+        self._stopgaps.excuse(live, is_coming=bool(self.state.overdue))
 
     def _note_silence(self) -> None:
         """The user has been asked, by a silence, and says nothing: the reply that follows is about that."""
@@ -281,6 +271,7 @@ class Session:
         """Silence first, then clean up."""
         decided_ns = self._clock.now_ns()
         heard_ms = self._mouth.stop(live)
+        self.pace.stop()
         if live.committed:
             self._transport.flush()
         if reason == "discarded":
@@ -294,12 +285,10 @@ class Session:
         self._measure(live, "interrupted" if reason == "turn_detected" else "silent")
 
     def _measure(self, live: LiveReply, outcome: Outcome) -> None:
-        failure = live.error.code if live.error else ""
-        ending = Ending(outcome, live.outcome.usage, failure)
-        record = self.ledger.close(live.turn, self._clock.now_ns(), ending)
+        record = self.ledger.close(live.turn, self._clock.now_ns(), self._minutes.ending(live, outcome))
         self._observer.turn_measured(record.marks)
         self._observer.turn_recorded(record)
-        self.tell(TurnMeasured(live.turn, record.marks))
+        self.tell(TurnMeasured(live.turn, record.marks, record))
 
     def _on_alarm(self) -> None:
         self._feed(events.Tick(self._clock.now_ns()))
@@ -313,10 +302,10 @@ class Session:
     def on_frame(self, live: LiveReply, frame: SpokenFrame) -> None:
         """Called by the mouth when a frame is due."""
         self._minutes.agent_speaks(live)
-        self._stamp(live.turn, Mark.FIRST_SENT)
+        self._stamp(live.turn, Mark.FILLER_SENT if frame.filler else Mark.FIRST_SENT)
         self._transport.play(live.turn, frame)
         self._minutes.agent_says(live, frame)
-        if len(frame.pcm):
+        if len(frame.pcm) and not frame.filler:
             self._reached(live)
 
     def on_call(self, live: LiveReply, delta: CallDelta | None) -> None:
@@ -329,15 +318,17 @@ class Session:
             self._reached(live)
 
     def _reached(self, live: LiveReply) -> None:
-        """Something of the reply has reached the peer: it cannot be begun again."""
-        reply = self._state.reply
+        """Something of the answer has reached the peer: it cannot be begun again."""
+        self.pace.stop()
+        reply = self.state.reply
         if reply is not None and reply.progress is Progress.THINKING:
             self._feed(events.ReplyAudible(self._clock.now_ns(), live.turn))
 
     def on_said(self, live: LiveReply) -> None:
         """Called by the mouth when the reply has been played."""
+        self.pace.stop()
         self._minutes.agent_said(live)
-        self._measure(live, "failed" if live.error else "answered" if live.n_frames else "silent")
+        self._measure(live, outcome_of(live))
         self.prime()
         self._feed(events.ReplyEnded(self._clock.now_ns(), live.turn))
         self.served.said(live)
@@ -349,9 +340,11 @@ class Session:
         self._feed(events.ReplyFailed(self._clock.now_ns(), live.turn, error.retryable))
 
     def _stamp(self, turn: TurnId, mark: Mark) -> None:
-        self.ledger.stamp(turn, mark, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        self.ledger.stamp(turn, mark, now_ns)
+        self.pace.stamped(turn, mark, now_ns)
 
     def prime(self, unfinished: str | None = "") -> None:
         """Let the LLM read what is known of its next prompt, unless it replies; None: nothing new."""
         if unfinished is not None and self._tuning.prime and self._mouth.live is None:
-            self._primer.prime(self._brief.prime(self._state.turn, self.settings, unfinished))
+            self._primer.prime(self.brief.prime(self.state.turn, self.settings, unfinished))

@@ -1,7 +1,7 @@
 """Where does the time go, how many talk, what fails? Figures for Prometheus.
 
 Durations are seconds, as Prometheus wants them. No label ever holds a session, a turn or a word: the number
-of series is fixed by the program.
+of series is fixed by the program. (Exemplars, which belong to no series, name turns.)
 """
 
 from collections import Counter
@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from platform import python_version
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -25,7 +24,11 @@ from voicestack.core.turn_record import TurnRecord
 from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.calls import CallReadings, call_metrics
 from voicestack.telemetry.engines import EngineReadings
+from voicestack.telemetry.exposition import write_metrics
+from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.llm import LlmReadings
+from voicestack.telemetry.queues import QueueReadings
+from voicestack.telemetry.turns import TurnReadings
 
 STAGE_EDGES_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3),
@@ -57,7 +60,7 @@ BARGE_IN_EDGES_S = (
 REQUEST_EDGES_S = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """A phrase takes tens of milliseconds, an hour of audio minutes."""
 
-STAGE_REQUESTS = ("transcriptions", "speech")
+STAGE_REQUESTS = ("transcriptions", "speech", "completions")
 REQUEST_OUTCOMES = ("answered", "refused", "failed", "abandoned")
 
 
@@ -75,13 +78,19 @@ class Metrics:
     Args:
         version: Of voicestack.
         profile: Name of the configuration.
+        tenants: Those that figures about objectives tell apart.
 
     Attributes:
         llm: What requests to the language model took.
         engines: What the engines say of themselves, and how they started.
+        turns: Budgets, rungs, objectives.
+        on_turn: Is called with every turn that is over. Must not wait.
+        listeners: Who else is told of turns. Must not wait.
+        exports: What else is exported, asked at every scrape.
+        queues: What waits in front of the stages.
     """
 
-    def __init__(self, *, version: str, profile: str) -> None:
+    def __init__(self, *, version: str, profile: str, tenants: Sequence[str] = ()) -> None:
         self._about = {"version": version, "profile": profile, "python": python_version()}
         self._stages = {stage: Buckets(STAGE_EDGES_S) for stage in STAGES}
         self._response = Buckets(RESPONSE_EDGES_S)
@@ -97,8 +106,13 @@ class Metrics:
         self._requests = {endpoint: Buckets(REQUEST_EDGES_S) for endpoint in STAGE_REQUESTS}
         self._outcomes = Counter({(one, how): 0 for one in STAGE_REQUESTS for how in REQUEST_OUTCOMES})
         self._children: dict[str, ChildReadings] = {}
+        self.listeners: list[TurnListener] = []
         self.llm = LlmReadings()
         self.engines = EngineReadings()
+        self.turns = TurnReadings(tenants)
+        self.on_turn: list[Callable[[TurnRecord], None]] = []
+        self.exports: list[Callable[[], Iterator[Metric]]] = []
+        self.queues = QueueReadings()
         self._n_sessions = 0
         self._queued_ms: Callable[[], Sequence[Mapping[str, float]]] = tuple
         self._calls: Callable[[], CallReadings] = CallReadings
@@ -121,9 +135,16 @@ class Metrics:
 
     def turn_recorded(self, record: TurnRecord) -> None:
         """See `ports.Observer`."""
+        self.turns.recorded(record)
+        for tell in self.on_turn:
+            tell(record)
+        for listener in self.listeners:
+            listener.turn_recorded(record)
 
-    def answer_heard(self, marks: TurnMarks) -> None:
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
         """See `ports.Observer`."""
+        for listener in self.listeners:
+            listener.answer_heard(turn_id, marks)
         if marks.heard_after_ms is not None:
             self._heard.add(marks.heard_after_ms / 1e3)
 
@@ -181,9 +202,9 @@ class Metrics:
         """Export how many were not let in, by the code that they were told."""
         self._refusals = refusals
 
-    def render(self) -> tuple[bytes, str]:
-        """The figures of this instant, and their content type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+    def render(self, accept: str = "", *, exemplars: bool = True) -> tuple[bytes, str]:
+        """The figures of this instant, and their content type; see `write_metrics`."""
+        return write_metrics(self._registry, accept, exemplars=exemplars)
 
     def _read(self) -> Iterator[Metric]:
         yield from self._histograms()
@@ -193,6 +214,10 @@ class Metrics:
         yield from call_metrics(self._calls())
         yield from self.llm.export()
         yield from self.engines.export()
+        yield from self.turns.export()
+        for export in self.exports:
+            yield from export()
+        yield from self.queues.export()
         yield InfoMetricFamily("voicestack_build", "What is running", value=self._about)
 
     def _queues(self) -> Iterator[Metric]:

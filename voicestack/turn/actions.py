@@ -55,4 +55,11 @@ class Apologise:
     turn: TurnId
 
 
-Action = StartReply | NoteSilence | CommitReply | StopReply | RetryReply | Apologise
+@dataclass(frozen=True, slots=True)
+class Excuse:
+    """Nothing is understood of what the user said, and nothing else is under way: a reply that says so."""
+
+    turn: TurnId
+
+
+Action = StartReply | NoteSilence | CommitReply | StopReply | RetryReply | Apologise | Excuse

@@ -58,11 +58,12 @@ class WordsSettled:
 
 @dataclass(frozen=True, slots=True)
 class WordsHeard:
-    """The final words of an utterance. Empty when it held none, or when recognition failed."""
+    """The final words of an utterance. Empty when it held none, or when recognition failed: then `lost`."""
 
     at_ns: int
     utterance: UtteranceId
     text: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ What holds in every reachable state (`tests/property/test_machine.py`):
 - at most one reply is live, and only the live one is ever stopped or committed;
 - while the user speaks no reply is live, unless the policy forbids interruptions;
 - every word heard is answered by exactly one committed reply, in order;
+- a user of whom nothing was understood is told so, where the policy wants it;
 - nobody waits for ever: while words are awaited a timer is armed, and when nothing is awaited, words that
   want an answer have a live reply.
 """
@@ -27,6 +28,7 @@ from voicestack.turn.actions import (
     Action,
     Apologise,
     CommitReply,
+    Excuse,
     NoteSilence,
     RetryReply,
     StartReply,
@@ -72,13 +74,15 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
         case WordsSettled(utterance=u, text=text) if u == s.utterance and s.user is User.PAUSED:
             return _draft(s, text, policy)
 
-        case SpeechEnded(at_ns=now, utterance=u) if u > s.ended and u >= s.utterance:
-            due = s.words_due_ns or now + policy.words_deadline_ns
+        case SpeechEnded(at_ns=now, utterance=u, speech_end_ns=end) if u > s.ended and u >= s.utterance:
+            due = s.words_due_ns or policy.words_due_ns(now, end)
             s = replace(s, user=User.QUIET, utterance=u, awaited=(*s.awaited, u))
             return replace(s, words_due_ns=due, idle_at_ns=None), ()
 
-        case WordsHeard(at_ns=now, utterance=u, text=text) if u in s.awaited or u in s.overdue:
-            return _answer(_hear(s, now, u, text, policy), policy)
+        case WordsHeard(at_ns=now, utterance=u, text=text, lost=lost) if u in s.awaited or u in s.overdue:
+            # Who was told to wait for the answer must be told that there is none.
+            lost = lost or (u in s.overdue and not text)
+            return _answer(_hear(replace(s, lost=s.lost or lost), now, u, text, policy), policy)
 
         case Tick(at_ns=now):
             return _wake(s, now, policy)
@@ -108,20 +112,20 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
 
 def _hear(s: State, now_ns: int, utterance: UtteranceId, text: str, policy: Policy) -> State:
     awaited = tuple(u for u in s.awaited if u != utterance)
+    # Late words change nothing about how long others are waited for.
+    due_ns = policy.words_due_ns(now_ns, now_ns) if awaited != s.awaited else s.words_due_ns
     return replace(
         s,
         heard=join_words(s.heard, text),
         awaited=awaited,
         overdue=tuple(u for u in s.overdue if u != utterance),
-        words_due_ns=now_ns + policy.words_deadline_ns if awaited else None,
+        words_due_ns=due_ns if awaited else None,
     )
 
 
 def _wake(s: State, now_ns: int, policy: Policy) -> Step:
     if s.words_due_ns is not None and now_ns >= s.words_due_ns:
-        # Words that do not come: answer what was understood, and take the others when they are there.
-        overdue = (*s.overdue, *s.awaited)
-        return _answer(replace(s, awaited=(), overdue=overdue, words_due_ns=None), policy)
+        return _answer(_overdue(s, policy), policy)
     if s.idle_at_ns is not None and now_ns >= s.idle_at_ns:
         if policy.idle_ns is None:  # the peer has changed its mind meanwhile
             return replace(s, idle_at_ns=None), ()
@@ -130,6 +134,17 @@ def _wake(s: State, now_ns: int, policy: Policy) -> Step:
         turn = TurnId(s.turn + 1)
         return _begun(s, Reply(turn, Progress.THINKING, "")), (NoteSilence(), StartReply(turn, ""))
     return s, ()
+
+
+def _overdue(s: State, policy: Policy) -> State:
+    """Words that do not come: answer what was understood, and take the others when they are there.
+
+    A draft says what was understood at a soft end. If it is committed, the words are not taken again.
+    """
+    if policy.excuse and s.reply and s.reply.progress is Progress.DRAFT and len(s.awaited) == 1:
+        return replace(s, heard=s.reply.words, awaited=(), words_due_ns=None)
+    overdue = (*s.overdue, *s.awaited)
+    return replace(s, awaited=(), overdue=overdue, words_due_ns=None, lost=bool(s.awaited) or s.lost)
 
 
 def _watch_idle(s: State, now_ns: int, policy: Policy) -> State:
@@ -158,7 +173,8 @@ def _answer(s: State, policy: Policy) -> Step:
     if s.user is not User.QUIET or s.awaited:
         return s, ()
     if not (s.asked or (s.heard and policy.create_reply)):
-        return _drop_draft(s)
+        s, stopped = _drop_draft(s)
+        return (s, stopped) if s.reply or not (s.lost and policy.excuse) else _excuse(s, stopped, policy)
     drafted = s.reply is not None and s.reply.progress is Progress.DRAFT and not s.asked
     if s.reply and drafted and s.reply.words == s.heard:
         committed = replace(s.reply, progress=Progress.THINKING)
@@ -170,8 +186,18 @@ def _answer(s: State, policy: Policy) -> Step:
     return _begun(s, Reply(turn, Progress.THINKING, s.heard)), (*stopped, StartReply(turn, s.heard))
 
 
+def _excuse(s: State, stopped: tuple[Action, ...], policy: Policy) -> Step:
+    if not policy.create_reply:  # whoever answers by hand has been told that there are no words
+        return replace(s, lost=False), stopped
+    turn = TurnId(s.turn + 1)
+    excuse = Reply(turn, Progress.THINKING, "", apologising=True)
+    return _begun(s, excuse), (*stopped, Excuse(turn))
+
+
 def _begun(s: State, reply: Reply) -> State:
-    return replace(s, reply=reply, turn=reply.turn, heard="", asked=False, n_drafts=0, idle_at_ns=None)
+    return replace(
+        s, reply=reply, turn=reply.turn, heard="", lost=False, asked=False, n_drafts=0, idle_at_ns=None
+    )
 
 
 def _recover(s: State, reply: Reply, retryable: bool, policy: Policy) -> Step:

@@ -20,6 +20,9 @@ class Policy:
         idle_ns: Silence after a reply in which the user is expected to speak; then the agent speaks again.
             None waits for ever.
         busy: A tool is at work for the user, who has every reason to say nothing.
+        excuse: A user of whom nothing was understood is told so. Otherwise the agent keeps silent.
+        say_by_ns: Words are waited for no longer than until so much after the user's last sample, since
+            something must be said by then. None for as long as `words_deadline_ns`.
     """
 
     create_reply: bool = True
@@ -30,6 +33,15 @@ class Policy:
     words_deadline_ns: int = 3_000_000_000
     idle_ns: int | None = None
     busy: bool = False
+    excuse: bool = False
+    say_by_ns: int | None = None
+
+    def words_due_ns(self, now_ns: int, speech_end_ns: int) -> int:
+        """Until when the words of an utterance are waited for that has just been found to be over."""
+        due_ns = now_ns + self.words_deadline_ns
+        if self.say_by_ns is None:
+            return due_ns
+        return max(now_ns, min(due_ns, speech_end_ns + self.say_by_ns))
 
     def detecting(self, detection: ServerVad | None) -> "Policy":
         """This policy with what the peer's turn detection says; None is a peer who takes turns by hand."""

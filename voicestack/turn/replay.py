@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 
 from voicestack.core.errors import VoiceStackError
 from voicestack.turn.actions import Action
-from voicestack.turn.events import Event
+from voicestack.turn.events import Event, WordsHeard
 from voicestack.turn.machine import step
 from voicestack.turn.policy import Policy
 from voicestack.turn.state import State
@@ -233,13 +233,16 @@ def _decode(fields: object, kinds: Mapping[str, type], what: str) -> object:
 def _build(kind: type[T], fields: object) -> T:
     """Make a flat dataclass of ints, bools, strings and literals from a JSON object of the same names.
 
-    A recording from before the policy had one of its knobs is read as if the knob were at its default.
+    A recording from before the policy had one of its knobs is read as if the knob were at its default, and
+    one from before lost words were told apart as if none had been lost.
     """
     if not isinstance(fields, dict):
         raise BrokenRecording(f"the {kind.__name__} is not a JSON object")
     hints = get_type_hints(kind)
     if kind is Policy:
         fields = {**asdict(Policy()), **fields} if fields else fields
+    if kind is WordsHeard:
+        fields = {"lost": False, **fields}
     if fields.keys() != hints.keys():
         wrong = ", ".join(sorted(fields.keys() ^ hints.keys()))
         raise BrokenRecording(f"{kind.__name__}: missing or unknown: {wrong}")

@@ -44,6 +44,7 @@ class State:
         awaited: Utterances that have ended and whose words are still to come, oldest first.
         overdue: Utterances whose words nobody waits for any more; they are welcome all the same.
         heard: What the user said since the last committed reply and nobody has answered yet.
+        lost: The user said something since then that nobody understood.
         asked: The client asked for a reply that has not begun.
         reply: The live reply.
         turn: The newest turn for which a reply was begun.
@@ -58,6 +59,7 @@ class State:
     awaited: tuple[UtteranceId, ...] = ()
     overdue: tuple[UtteranceId, ...] = ()
     heard: str = ""
+    lost: bool = False
     asked: bool = False
     reply: Reply | None = None
     turn: TurnId = TurnId(0)

@@ -45,11 +45,36 @@ class Span(TypedDict):
     hidden_ms: float
 
 
+class RungTaken(TypedDict):
+    """What was done about a budget that would have been missed; `at_ms` after the end of speech.
+
+    `forecast_ms` is what the rung promised then, null where nobody had asked.
+    """
+
+    rung: str
+    reason: str
+    at_ms: float
+    remaining_ms: float
+    forecast_ms: float | None
+
+
+class StageUsed(TypedDict):
+    """Who was asked; `first_ms` is until the first result, null where none came."""
+
+    stage: str
+    replica: str
+    region: str
+    warm: bool
+    first_ms: float | None
+    won: bool
+
+
 class TurnMeasured(TypedDict):
-    """Where the time of a turn went.
+    """Where the time of a turn went, and what was done about it.
 
     `response_ms` is until the answer left, `heard_after_ms` until it was heard, by the client's word: null
-    where it has not said so in time.
+    where it has not said so in time. `silence_ms` is until anything was heard, an answer or not; `failure` is
+    the code of what broke the turn, empty for nothing.
     """
 
     type: Literal["voicestack.turn.measured"]
@@ -61,6 +86,13 @@ class TurnMeasured(TypedDict):
     heard_after_ms: float | None
     drafted: bool
     interrupted: bool
+    outcome: NotRequired[Literal["answered", "interrupted", "refused", "failed", "silent"]]
+    verdict: NotRequired[Literal["met", "declared", "missed", "unmeasured"]]
+    budget_ms: NotRequired[float]
+    silence_ms: NotRequired[float | None]
+    failure: NotRequired[str]
+    rungs: NotRequired[list[RungTaken]]
+    uses: NotRequired[list[StageUsed]]
 
 
 class UserHearing(TypedDict):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from voicestack.aio.clock import Clock
 from voicestack.core.errors import Overloaded
+from voicestack.core.queues import QueueReading
 
 RETRY_AFTER_MS = 1000
 BURST_NS = 500_000_000
@@ -27,6 +28,16 @@ class Turnstile:
     def __init__(self, limit: int, *, name: str, admits: Callable[[], Overloaded | None]) -> None:
         self._limit, self._name, self._admits = limit, name, admits
         self.n_inside = 0
+        self._n_refused = 0
+
+    def reading(self) -> QueueReading:
+        """How full it is. Nobody waits in it."""
+        return QueueReading(
+            self._name,
+            refused={"full": self._n_refused},
+            n_places=self._limit,
+            n_busy=self.n_inside,
+        )
 
     @contextmanager
     def passing(self) -> Iterator[None]:
@@ -38,6 +49,7 @@ class Turnstile:
         if (overloaded := self._admits()) is not None:
             raise overloaded
         if self.n_inside >= self._limit:
+            self._n_refused += 1
             message = f"all {self._limit} places for {self._name} are taken"
             raise Overloaded(message, retry_after_ms=RETRY_AFTER_MS)
         self.n_inside += 1

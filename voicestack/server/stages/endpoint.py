@@ -14,8 +14,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from voicestack.aio.clock import Clock
+from voicestack.aio.expiry import Expiry
 from voicestack.aio.scope import Scope as Tasks
-from voicestack.core.errors import Overloaded, PeerProtocolError, StageError, TransportLost, VoiceStackError
+from voicestack.core.deadline import Deadline, deadline_of
+from voicestack.core.errors import (
+    Overloaded,
+    PeerProtocolError,
+    Stage,
+    StageError,
+    TransportLost,
+    VoiceStackError,
+)
 from voicestack.server.stages.admission import Turnstile
 from voicestack.server.stages.errors import told
 from voicestack.telemetry.metrics import Metrics
@@ -38,10 +47,16 @@ class Reply:
 
     Args:
         send: ASGI's.
+
+    Attributes:
+        deadline: Until when the client wants it to begin; None if it does not say.
+        on_begin: Called when it begins, unless with an error: whatever waits for that may stop.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, deadline: Deadline | None = None) -> None:
         self._send_now = send
+        self.deadline = deadline
+        self.on_begin: Callable[[], None] = lambda: None
         self._media_type: str | None = None
         self._rest = b""
 
@@ -52,11 +67,13 @@ class Reply:
 
     async def whole(self, body: bytes, media_type: str) -> None:
         """Answer with all of it."""
+        self.on_begin()
         await self._begin(200, media_type, {"Content-Length": str(len(body))})
         self._rest = body
 
     async def begin(self, media_type: str) -> None:
         """Begin an answer whose length is not known."""
+        self.on_begin()
         await self._begin(200, media_type, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     async def write(self, part: bytes) -> None:
@@ -119,24 +136,33 @@ class StageEndpoint:
     Attributes:
         name: One of `telemetry.metrics.STAGE_REQUESTS`.
         work: Reads the request and writes the reply.
+        stage: Whose work it is.
         turnstile: Who may come in.
         clock: For the figures.
         metrics: Is told them.
     """
 
     name: str
+    stage: Stage
     work: Work
     turnstile: Turnstile
     clock: Clock
     metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. A bug comes out of it as it is."""
+        """Answer one request. A bug comes out of it as it is.
+
+        What the client does not want any more (`core.deadline`) is not begun, and what has not come to
+        anything by then is stopped.
+        """
         started_ns = self.clock.now_ns()
-        reply, outcome = Reply(send), "failed"
+        request = Request(scope, receive)
+        reply, outcome = Reply(send, deadline_of(request.headers, started_ns)), "failed"
         try:
-            with self.turnstile.passing():
-                await self.work(Request(scope, receive), reply)
+            async with Expiry(self.stage, self.clock).within(reply.deadline) as limit:
+                reply.on_begin = lambda: limit.reschedule(None)
+                with self.turnstile.passing():
+                    await self.work(request, reply)
             await reply.finish()
             outcome = "answered"
         except (TransportLost, ClientDisconnect) as lost:

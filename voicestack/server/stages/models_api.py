@@ -41,7 +41,7 @@ def models_of(config: Config, since_s: int) -> tuple[Model, ...]:
     }
     names = {
         "asr": _asr_name(config),
-        "llm": _llm_name(config),
+        "llm": llm_name(config),
         "tts": _tts_name(config),
     }
     models = []
@@ -82,7 +82,8 @@ def _voice_name(voice: str) -> str:
     return PurePath(voice).name.removesuffix(".onnx")
 
 
-def _llm_name(config: Config) -> str:
+def llm_name(config: Config) -> str:
+    """What the language model is called."""
     if config.llm.engine == "llama_server":
         return PurePath(config.llm.model).stem if config.llm.model else DEFAULT_LLM
     return config.llm.model or config.llm.engine

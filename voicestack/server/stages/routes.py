@@ -8,14 +8,47 @@ from voicestack.aio.clock import Clock, unix_s
 from voicestack.config.derived import languages_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded
+from voicestack.fleet.guests import Guests
+from voicestack.server.sessions import new_id
 from voicestack.server.stages.admission import Pace, Turnstile
+from voicestack.server.stages.completions_api import CompletionsApi
 from voicestack.server.stages.endpoint import StageEndpoint
 from voicestack.server.stages.listening import Listener
-from voicestack.server.stages.models_api import ModelsApi, models_of
+from voicestack.server.stages.models_api import ModelsApi, llm_name, models_of
 from voicestack.server.stages.speech_api import SpeechApi
 from voicestack.server.stages.transcription_api import TranscriptionApi
 from voicestack.session.tuning import Engines
 from voicestack.telemetry.metrics import Metrics
+
+
+def completion_routes(
+    config: Config,
+    llm: Guests,
+    *,
+    clock: Clock,
+    metrics: Metrics,
+    admits: Callable[[], Overloaded | None],
+) -> list[Route]:
+    """The route of `/v1/chat/completions`.
+
+    Args:
+        config: The configuration.
+        llm: This server's own language model.
+        clock: For deadlines and figures.
+        metrics: Is told the figures.
+        admits: Why nothing can be taken now; None if it can.
+    """
+    limits = config.stages
+    api = CompletionsApi(
+        llm,
+        llm_name(config),
+        clock,
+        new_id,
+        limits.max_chat_bytes,
+    )
+    writing = Turnstile(limits.max_completions, name="completions", admits=admits)
+    write = StageEndpoint("completions", "llm", api.answer, writing, clock, metrics)
+    return [Route("/v1/chat/completions", write, methods=["POST"])]
 
 
 def stage_routes(
@@ -51,8 +84,9 @@ def stage_routes(
     models = ModelsApi(models_of(config, unix_s()))
     listening = Turnstile(n_listeners, name="transcriptions", admits=admits)
     speaking = Turnstile(limits.max_speeches, name="speech", admits=admits)
-    hear = StageEndpoint("transcriptions", transcription.answer, listening, clock, metrics)
-    say = StageEndpoint("speech", speech.answer, speaking, clock, metrics)
+    metrics.queues.watch(lambda: [listening.reading(), speaking.reading()])
+    hear = StageEndpoint("transcriptions", "asr", transcription.answer, listening, clock, metrics)
+    say = StageEndpoint("speech", "tts", speech.answer, speaking, clock, metrics)
     return [
         Route("/v1/models", models.all),
         Route("/v1/models/{model:path}", models.one),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from voicestack.core.audio import Pcm
+from voicestack.core.deadline import Deadline
 from voicestack.core.errors import PeerProtocolError, StageError
 from voicestack.core.phrases import Phrases, speakable
 from voicestack.core.resample import Resampler
@@ -67,7 +68,7 @@ class SpeechApi:
             raise PeerProtocolError(
                 "There is nothing in the text to say.", code="invalid_value", param="input"
             )
-        async with while_here(request), aclosing(self._file(wish, phrases)) as parts:
+        async with while_here(request), aclosing(self._file(wish, phrases, reply.deadline)) as parts:
             async for part in parts:
                 if not reply.has_begun:
                     sse = wish.stream_format == "sse"
@@ -89,8 +90,10 @@ class SpeechApi:
             raise PeerProtocolError(message, code="string_above_max_length", param="input")
         return wish
 
-    def _file(self, wish: SpeechWish, phrases: Sequence[str]) -> AsyncGenerator[bytes, None]:
-        sound = self._sound(wish, phrases)
+    def _file(
+        self, wish: SpeechWish, phrases: Sequence[str], deadline: Deadline | None
+    ) -> AsyncGenerator[bytes, None]:
+        sound = self._sound(wish, phrases, deadline)
         match wish.response_format:
             case "pcm":
                 return sound
@@ -99,12 +102,15 @@ class SpeechApi:
             case kind:
                 return encoded(kind, sound)
 
-    async def _sound(self, wish: SpeechWish, phrases: Sequence[str]) -> AsyncGenerator[bytes, None]:
+    async def _sound(
+        self, wish: SpeechWish, phrases: Sequence[str], deadline: Deadline | None
+    ) -> AsyncGenerator[bytes, None]:
         """s16le mono at SPEECH_RATE_HZ, as it is spoken."""
         resampler = Resampler(self.tts.rate_hz, SPEECH_RATE_HZ)
         n_samples = 0
         for phrase in phrases:
-            request = SpeechRequest(phrase, wish.voice, wish.speed, follows=n_samples > 0)
+            follows = n_samples > 0
+            request = SpeechRequest(phrase, wish.voice, wish.speed, follows=follows, deadline=deadline)
             async with aclosing(self.tts.speak(request)) as frames:
                 async for frame in frames:
                     if len(frame.pcm):
