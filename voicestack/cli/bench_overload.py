@@ -29,7 +29,7 @@ from voicestack.cli.bench_v2v import Outcome, Plan, measure
 from voicestack.engines.work_times import WorkTimes, read_times
 
 SUMMARY = "goodput and waits at three times the capacity, with admission and without"
-TIMES = Path("tests/bench/service_times.json")
+TIMES = Path("tests/bench/work_times.json")
 SILENCE_MS = 200
 ANSWER = "That is a good question, and the answer is quite simple."
 N_WORDS = 11

@@ -110,9 +110,7 @@ class Gate:
     def takes_requests(self) -> Overloaded | None:
         """Why no request for a stage alone can be taken now; None if it can. Calls come first."""
         reason, decision = self._judge()
-        if reason == "slow_start" or not reason:
-            reason, decision = self._door.reason, Decision(retry_after_ms=self._limits.retry_after_ms)
-        return self._overloaded(reason, decision) if reason else None
+        return self._overloaded(reason, decision) if reason not in ("", "slow_start") else None
 
     def sheds_drafts(self) -> bool:
         """Whether no drafts are to be made now."""
