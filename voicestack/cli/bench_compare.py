@@ -97,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="engines of the part v2v, a profile or file (default: %(default)s)",
     )
     parser.add_argument("--sessions", type=int, default=15, help="of each under load (default: %(default)s)")
-    parser.add_argument("--windows", type=int, default=15, help="under load (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each window (default: %(default)s)")
+    parser.add_argument("--windows", type=int, default=20, help="under load (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each window (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=16, help="of each in v2v (default: %(default)s)")
     add_speech_argument(parser, "what the callers say")
 
