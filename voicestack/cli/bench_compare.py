@@ -233,8 +233,8 @@ def conclude(console: Console, found: Found) -> int:
     if Verdict.REGRESSED in verdicts or more_missing:
         console.print("[bold red]regressed[/]")
         return REGRESSED
-    if not verdicts or Verdict.UNKNOWN in verdicts:
-        console.print("[bold red]it cannot be said[/]: too little was measured")
+    if not verdicts or {Verdict.UNKNOWN, Verdict.NOISY} & set(verdicts):
+        console.print("[bold red]it cannot be said[/]: measure more, or on a machine that does less else")
         return CANNOT_SAY
     console.print("[bold green]passed[/]")
     return PASSED
