@@ -133,7 +133,7 @@ def test_the_tests_bring_a_browser(fake: FakeSteps, monkeypatch: pytest.MonkeyPa
     assert web.is_complete("run")
     assert not web.is_complete("test")
     web.set_up_page("test")
-    assert fake.titles[2:] == ["apt-get install chromium coturn prometheus"]
+    assert fake.titles[2:] == ["apt-get install chromium coturn postgresql prometheus"]
 
 
 def test_without_node_it_is_installed(fake: FakeSteps, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def test_debian_packages_can_be_asked_for_by_hand(fake: FakeSteps, monkeypatch: 
     monkeypatch.setattr(environment, "way_to_root", lambda: None)
     monkeypatch.setattr(web, "install_debian", environment.install_debian)
     monkeypatch.setattr(shutil, "which", lambda program: None)
-    with pytest.raises(SetupFailed, match="sudo apt-get install -y chromium coturn prometheus"):
+    with pytest.raises(SetupFailed, match="sudo apt-get install -y chromium coturn postgresql prometheus"):
         web.set_up_page("test")
 
 

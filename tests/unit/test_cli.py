@@ -34,7 +34,9 @@ def test_help_names_every_command_and_imports_none(capsys: pytest.CaptureFixture
     for argv in ([], ["--help"], ["-h"], ["help"]):
         assert run_command(argv) == 0
         assert capsys.readouterr().out.strip() == help_text().strip()
-    assert set(COMMANDS) == {"serve", "keys", "models", "talk", "check", "doctor", "replay", "bench", "gate"}
+    assert set(COMMANDS) == {
+        *("serve", "keys", "models", "talk", "check", "doctor", "replay", "bench", "gate", "ledger"),
+    }
     assert all(f"\n  {name} " in help_text() for name in COMMANDS)
     assert max(map(len, help_text().splitlines())) <= 80
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing, suppress
+from dataclasses import replace
 
 import pytest
 
+from tests.support.trails import Trail
 from tests.support.virtual_loop import run_virtual
 from voicestack.aio.clock import LoopClock
 from voicestack.aio.orders import Orders
@@ -14,14 +15,14 @@ from voicestack.aio.scope import Scope
 from voicestack.core.deadline import Deadline
 from voicestack.core.errors import StageError, StageUnavailable
 from voicestack.core.history import Message
-from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.ids import SessionId, TurnId, is_own
 from voicestack.core.rungs import Rung
 from voicestack.core.tools import Tool, Toolbox, ToolCall, ToolChoice
-from voicestack.core.turn_record import Use
 from voicestack.engines.scripted import ScriptedAnswer, ScriptedLlm
 from voicestack.fleet.opened_reply import Small
 from voicestack.fleet.opener import OpenerLlm
 from voicestack.fleet.opening import MAX_WORDS, Opening, Seam, may_open
+from voicestack.fleet.rehearsal import Rehearsal
 from voicestack.fleet.ways import Way
 from voicestack.ports import LlmDelta, LlmRequest
 
@@ -29,24 +30,6 @@ ASKED = (Message("system", "Be brief."), Message("user", "How is the sea today?"
 REQUEST = LlmRequest(SessionId("s1"), TurnId(1), ASKED)
 OPENED = replace(REQUEST, rung=Rung.SMALL_OPENER)
 TOOLS = Toolbox((Tool("look"),))
-
-
-@dataclass
-class Trail:
-    """Satisfies `ports.Trail`."""
-
-    uses: list[Use] = field(default_factory=list)
-    taken: list[Rung] = field(default_factory=list)
-    n_wasted: int = 0
-
-    def used(self, use: Use) -> None:
-        self.uses.append(use)
-
-    def took(self, rung: Rung, reason: str, forecast_ms: float | None = None) -> None:
-        self.taken.append(rung)
-
-    def wasted(self, n_tokens: int) -> None:
-        self.n_wasted += n_tokens
 
 
 class GoingLlm(ScriptedLlm):
@@ -82,9 +65,8 @@ class Trial:
         self.small = ScriptedLlm(
             [says], first_token_ms=small_ms, token_ms=10, fail_after_tokens=failing, error=error
         )
-        self.llm = OpenerLlm(
-            self.big, Small(self.small, "tiny", avoided=("yes", "I'm sorry")), clock=LoopClock()
-        )
+        self.opener = Small(self.small, "tiny", avoided=("yes", "I'm sorry"))
+        self.llm = OpenerLlm(self.big, self.opener, clock=LoopClock())
         self.trail = Trail()
 
     async def reply(self, request: LlmRequest) -> tuple[str, float]:
@@ -279,8 +261,28 @@ def test_both_read_along_and_both_forget() -> None:
     assert trial.big.released == trial.small.released == [SessionId("s1")]
 
 
-def test_the_forecaster_is_told_of_it() -> None:
-    assert list(Trial().llm.ways(REQUEST)) == [Way(Rung.FULL), Way(Rung.SMALL_OPENER, "tiny")]
+def test_the_forecaster_is_told_of_it_once_it_is_known_how_long_it_takes() -> None:
+    trial = Trial()
+    assert list(trial.llm.ways(REQUEST)) == [Way(Rung.FULL)]
+    rehearsal = Rehearsal(trial.opener, ASKED, clock=LoopClock(), every_s=15)
+
+    async def rehearse(for_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await rehearsal.run()
+
+    run_virtual(rehearse(3))
+    assert list(trial.llm.ways(REQUEST)) == [Way(Rung.FULL)], "five say nothing"
+    run_virtual(rehearse(60))
+    full, small = trial.llm.ways(REQUEST)
+    assert (small.rung, small.replica, small.stages) == (Rung.SMALL_OPENER, "tiny", ("tts",))
+    assert small.extra_ms == pytest.approx(140)
+    assert trial.llm.figures()["opener_expected_ms"] == pytest.approx(140)
+    assert 10 <= rehearsal.n_done <= 20, "often at first, then now and then"
+    trial.small.fail_after_tokens = 0
+    run_virtual(rehearse(1))
+    assert list(trial.llm.ways(REQUEST)) == [full], "what fails is not counted on"
+    assert all(is_own(asked.session) for asked in trial.small.requests)
 
 
 @pytest.mark.parametrize(

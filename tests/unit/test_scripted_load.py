@@ -19,10 +19,10 @@ from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.engines.scripted_load import LoadedAsr, LoadedLlm, LoadedTts, drawn_with
-from voicestack.engines.service_times import ServiceTimes, read_times
+from voicestack.engines.work_times import WorkTimes, read_times
 from voicestack.ports import Certainty, LlmRequest, SpeechRequest
 
-TIMES = ServiceTimes((30.0,), (200.0,), (10.0,), (40.0,))
+TIMES = WorkTimes((30.0,), (200.0,), (10.0,), (40.0,))
 ASKED = LlmRequest(SessionId("s"), TurnId(1), (Message("user", "Hello?"),))
 MS = 1_000_000
 
@@ -164,7 +164,7 @@ def test_a_file_without_times_is_named(tmp_path: Path, text: str) -> None:
 
 def test_a_file_with_less_than_nothing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "times.json"
-    columns = {name: [1.0] for name in ServiceTimes.__dataclass_fields__}
+    columns = {name: [1.0] for name in WorkTimes.__dataclass_fields__}
     path.write_text(json.dumps({"times": columns | {"llm_token_ms": [-1.0]}}))
     with pytest.raises(ConfigError, match="less than nothing"):
         read_times(path)

@@ -25,8 +25,13 @@ MADE = ("node_modules", "dist")
 """Folders in `FOLDER` that are no sources."""
 GAVE_UP = LOGS / "page-not-built"
 """From which sources and with which Node `make run` could not build the page: it does not try for ever."""
-TEST_PROGRAMS = {"chromium": "chromium", "turnserver": "coturn", "promtool": "prometheus"}
-"""What the tests of the page, of relays and of alerts run, and Debian's packages of it."""
+TEST_PROGRAMS = {
+    "chromium": "chromium",
+    "turnserver": "coturn",
+    "pg_ctlcluster": "postgresql",
+    "promtool": "prometheus",
+}
+"""What the tests run, and Debian's packages of it. (The server of PostgreSQL itself is in no PATH.)"""
 
 
 def is_complete(purpose: str) -> bool:
@@ -49,7 +54,7 @@ def has_tools() -> bool:
 
 
 def missing_programs() -> list[str]:
-    """Debian's names of what the tests in the browser still need."""
+    """Debian's names of the programs that the tests still need."""
     return [package for program, package in TEST_PROGRAMS.items() if not shutil.which(program)]
 
 

@@ -26,10 +26,10 @@ from voicestack.cli.bench_server import free_port, http_get, own_server, pin, us
 from voicestack.cli.bench_speech import Line, add_speech_argument, read_folder
 from voicestack.cli.bench_stats import read_total
 from voicestack.cli.bench_v2v import Outcome, Plan, measure
-from voicestack.engines.service_times import ServiceTimes, read_times
+from voicestack.engines.work_times import WorkTimes, read_times
 
 SUMMARY = "goodput and waits at three times the capacity, with admission and without"
-TIMES = Path("tests/bench/service_times.json")
+TIMES = Path("tests/bench/work_times.json")
 SILENCE_MS = 200
 ANSWER = "That is a good question, and the answer is quite simple."
 N_WORDS = 11
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     }
 
 
-def rate_of(load: float, args: argparse.Namespace, times: ServiceTimes) -> float:
+def rate_of(load: float, args: argparse.Namespace, times: WorkTimes) -> float:
     """Callers a second who keep such a share of the LLM's places busy."""
     service_s = (fmean(times.llm_first_token_ms) + N_WORDS * fmean(times.llm_token_ms)) / 1e3
     return float(load * args.places / service_s / args.turns)

@@ -28,7 +28,7 @@ N_WARM = 2
 
 @dataclass(slots=True)
 class Recorded:
-    """See `engines.service_times.ServiceTimes`."""
+    """See `engines.work_times.WorkTimes`."""
 
     asr_final_ms: list[float] = field(default_factory=list)
     llm_first_token_ms: list[float] = field(default_factory=list)

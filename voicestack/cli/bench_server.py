@@ -67,16 +67,18 @@ async def own_server(
     cpu: int | None,
     ready_s: float = _READY_TIMEOUT_S,
     root: Path | None = None,
+    log_to: Path | None = None,
 ) -> AsyncIterator[int]:
     """Run `voicestack serve` with `options` on one core until the block ends. Yields its process id.
 
-    It may take `ready_s` to become ready. `root` is a checkout whose program is run instead of this one.
+    It may take `ready_s` to become ready. `root` is a checkout whose program is run instead of this one. Its
+    log is added to `log_to`, if anywhere.
 
     Raises:
         NoServer: it does not become ready; the message ends with what it printed last.
     """
     cpus = usable_cpus()
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() if log_to is None else log_to.open("a+b") as log:
         if cpu is not None:
             pin(0, {cpu})  # the child and all its threads inherit it
         process = await asyncio.create_subprocess_exec(

@@ -27,8 +27,9 @@ class AdmissionSection(BaseModel):
     5681, 3.1): the number may double in `settle_s`. 8 is what the smallest profile carries."""
     settle_s: float = Field(default=10.0, ge=0.0, le=600.0)
     """So long a session is new: one question, its answer and some of the next."""
-    lag_max_ms: int = Field(default=20, ge=1, le=10_000)
-    """Nobody is let in while the event loop is later than this: one frame of audio."""
+    lag_max_ms: int = Field(default=50, ge=1, le=10_000)
+    """Nobody is let in while the event loop is later than this, in one case of twenty: it is heard as a gap
+    in what a client without a buffer plays."""
     kv_max_ratio: float = Field(default=0.9, gt=0.0, le=1.0)
     """Likewise while the language model's KV cache is fuller. vLLM preempts requests when it is full."""
     drafts_below_ratio: float = Field(default=0.6, gt=0.0, le=1.0)

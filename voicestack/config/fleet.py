@@ -43,6 +43,9 @@ class LlmReplicaSection(ReplicaSection):
 
     small: bool = False
     """A smaller and faster model: it writes beginnings of answers, and nothing else."""
+    speculates: bool = False
+    """Speculative decoding is on there. No server lets a request switch it off, so the rung `speculation` is
+    to ask a replica that has none."""
 
 
 class TtsReplicaSection(ReplicaSection):
@@ -82,6 +85,9 @@ class FleetSection(BaseModel):
     probe_s: float = Field(default=2.0, gt=0.0, le=600.0)
     """How often replicas are asked how they are. Consul's and Envoy's health checks are made every 5 to 10 s,
     which is several turns."""
+    measure_s: float = Field(default=10.0, ge=0.0, le=3_600.0)
+    """A language model elsewhere that was not asked for so long is asked for one token: so it stays warm, and
+    it is known how long it takes. 0 is never, for servers that cost money."""
     sticky_s: float = Field(default=60.0, ge=0.0, le=3_600.0)
     """A session that was silent for longer may be served anywhere: its KV has been evicted."""
     cold_ms: Ms = 2_000

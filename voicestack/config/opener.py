@@ -31,19 +31,8 @@ class OpenerSection(BaseModel):
     threads: int = Field(default=0, ge=0, le=1_024)
     """CPU threads of llama-server; 0 takes what it finds best."""
     avoid: Names = (
-        *(
-            "yes",
-            "no",
-            "yeah",
-            "nope",
-            "sorry",
-            "I'm sorry",
-            "I am sorry",
-            "I apologize",
-            "I can't",
-            "I cannot",
-        ),
-        *("I'm unable", "I am unable", "I don't know", "I'm not able", "as an AI", "unfortunately"),
+        *("yes", "no", "yeah", "nope", "sorry", "I'm sorry", "I am sorry", "I apologize", "unfortunately"),
+        *("I can't", "I cannot", "I'm unable", "I am unable", "I'm not able", "I don't know", "as an AI"),
     )
     """Openers that begin so are not used: a small model must neither refuse nor say yes. In other languages
     than English, name theirs."""

@@ -19,7 +19,7 @@ from voicestack.core.queues import QueueReading
 from voicestack.engines.line import Line, Ticket
 from voicestack.engines.precedence import Precedence, Rank
 from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
-from voicestack.engines.service_times import ServiceTimes
+from voicestack.engines.work_times import WorkTimes
 from voicestack.ports import Certainty, LlmDelta, LlmRequest, Pause, SpeechRequest, Transcript
 
 Draw = Callable[[tuple[float, ...]], float]
@@ -90,7 +90,7 @@ class LoadedAsr:
     """
 
     def __init__(
-        self, asr: ScriptedAsr, *, clock: Clock, times: ServiceTimes, n_places: int, draw: Draw
+        self, asr: ScriptedAsr, *, clock: Clock, times: WorkTimes, n_places: int, draw: Draw
     ) -> None:
         self._asr, self._times, self._draw = asr, times, draw
         self._places = Places("asr", clock, n_places)
@@ -127,7 +127,7 @@ class LoadedLlm:
     """
 
     def __init__(
-        self, llm: ScriptedLlm, *, clock: Clock, times: ServiceTimes, n_places: int, draw: Draw
+        self, llm: ScriptedLlm, *, clock: Clock, times: WorkTimes, n_places: int, draw: Draw
     ) -> None:
         self._llm, self._clock, self._times, self._draw = llm, clock, times, draw
         self._precedence = Precedence(n_places, clock)
@@ -183,7 +183,7 @@ class LoadedTts:
     """
 
     def __init__(
-        self, tts: ScriptedTts, *, clock: Clock, times: ServiceTimes, n_places: int, draw: Draw
+        self, tts: ScriptedTts, *, clock: Clock, times: WorkTimes, n_places: int, draw: Draw
     ) -> None:
         self._tts, self._times, self._draw = tts, times, draw
         self._places = Places("tts", clock, n_places)

@@ -89,7 +89,7 @@ class Limits:
     floor_sessions: int = 4
     start_sessions: int = 8
     min_turns: int = 10
-    lag_max_ms: float = 20
+    lag_max_ms: float = 50
     kv_max_ratio: float = 0.9
     drafts_below_ratio: float = 0.6
     retry_after_ms: int = 5_000
@@ -154,7 +154,8 @@ def decide(door: Door, now: Situation, limits: Limits, jitter: float = 0.5) -> t
     reason = _closed(door, now, limits, predicted_ms)
     busiest = max((stage.busy_ratio for stage in now.stages), default=0.0)
     eased = limits.hysteresis_ratio if door.sheds_drafts else 0.0
-    sheds = bool(reason) or busiest > limits.drafts_below_ratio - eased
+    is_crowded = bool(reason) and now.n_sessions >= limits.floor_sessions
+    sheds = is_crowded or busiest > limits.drafts_below_ratio - eased
     door = Door(reason, sheds_drafts=sheds)
     if not reason and now.n_new >= max(limits.start_sessions, now.n_sessions - now.n_new):
         reason = "slow_start"

@@ -23,10 +23,11 @@ from voicestack.core.rungs import Rung
 from voicestack.core.turn_record import Use
 from voicestack.fleet.asking import Asking
 from voicestack.fleet.inner_ways import ways_of
+from voicestack.fleet.llm_pool import Examined
 from voicestack.fleet.questions import Question, normalised, question_of
 from voicestack.fleet.remembered import Remembered, Rules
 from voicestack.fleet.ways import Way
-from voicestack.ports import Llm, LlmDelta, LlmRequest, Measured
+from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 CACHE = "cache"
 """Its name, as a replica."""
@@ -135,15 +136,13 @@ class AnswersLlm:
         return 0 if replica == CACHE else self._inner.n_in_flight(replica)
 
     def figures(self) -> Mapping[str, float]:
-        """See `ports.Measured`: those of the LLM behind, and what the memory does.
+        """See `ports.Measured`: what the memory does.
 
         `hits` are questions with an answer, of which `given` were answered with it, and `known_given` with
         the operator's. `compared` answers of the LLM had been remembered; `wrong` ones were different then.
         """
-        inner = self._llm.figures() if isinstance(self._llm, Measured) else {}
         remembered = self._remembered
         return {
-            **inner,
             **{f"cache_{name}_total": n for name, n in self._n.items()},
             "cache_compared_total": remembered.n_compared,
             "cache_wrong_total": remembered.n_wrong,
@@ -151,6 +150,10 @@ class AnswersLlm:
             "cache_trusted_ratio": float(remembered.is_trusted),
             "cache_answers": len(remembered),
         }
+
+    async def faults(self) -> list[str]:
+        """What is wrong with the set-up of the LLM behind."""
+        return await self._llm.faults() if isinstance(self._llm, Examined) else []
 
     def _question(self, request: LlmRequest) -> Question | None:
         """What is asked, if answers are remembered at all."""

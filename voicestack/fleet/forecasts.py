@@ -64,9 +64,9 @@ class SketchForecaster:
     def forecasts(self, request: LlmRequest, waited_ms: float | None) -> tuple[Forecast, ...]:
         """See `ports.Forecaster`.
 
-        What is under way is `request.rung`; `waited_ms` is since its maker was asked. What is further
-        down would begin now, and what has been given up is not taken back. Before anything is under way all
-        would begin now.
+        What is under way is `request.rung`; `waited_ms` is since whoever makes that was asked. What is
+        further down would begin now, and what has been given up is not taken back. Before anything is under
+        way all would begin now.
         """
         ways = list(self.ways.ways(request))
         if not ways:
@@ -131,7 +131,7 @@ class SketchForecaster:
 
     def _llm(self, way: Way, asked: "_Asked", n_in_flight: int) -> P50AndP95:
         """The time to the first token."""
-        is_under_way = way.rung is asked.rung or way.rung is Rung.SHORT_CLAUSE
+        is_under_way = asked.waited_ms is not None and way.rung in (asked.rung, Rung.SHORT_CLAUSE)
         left = self._left("llm", way.replica, n_in_flight, asked.waited_ms if is_under_way else None)
         if way.rung is not Rung.HEDGE or is_under_way:  # what had been asked before is late: not counted on
             return left.quantile_ms(0.5), left.quantile_ms(0.95)

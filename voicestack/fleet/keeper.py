@@ -49,11 +49,13 @@ class Kept(Generic[E]):
         member: It.
         probe: Asks the engine for as little as can be asked for; raises StageError.
         ping: Asks the server behind it how it is; None for the one beside this server.
+        measure_s: One with a server behind it that was not asked for so long is probed; 0: never.
     """
 
     member: Member[E]
     probe: Callable[[E], Awaitable[None]]
     ping: Callable[[], Awaitable[Ping]] | None = None
+    measure_s: float = 0.0
 
     async def ping_on(self, every_s: float) -> None:
         """Ask how it is until cancelled."""
@@ -73,13 +75,23 @@ class Kept(Generic[E]):
             state = member.breaker.state(member.clock.now_ns())
             if state is BreakerState.HALF_OPEN and not member.breaker.probing:
                 await self._try()
+            elif state is BreakerState.CLOSED and self._is_forgotten():
+                await self._try(is_timed=True)
             elif self.ping is None and member.breaker.is_out:
                 member.heal()  # nobody else would try the one beside this server
             await asyncio.sleep(TRY_S)
 
-    async def _try(self) -> None:
+    def _is_forgotten(self) -> bool:
+        """Whether nobody has asked it for so long that it is not known any more how long it takes."""
+        if not self.measure_s or self.ping is None or self.member.now().state != "warm":
+            return False
+        asked_ns, now_ns = self.member.asked_ns, self.member.clock.now_ns()
+        return asked_ns is None or now_ns - asked_ns > self.measure_s * 1e9
+
+    async def _try(self, *, is_timed: bool = False) -> None:
+        was_well = self.member.breaker.state(self.member.clock.now_ns()) is BreakerState.CLOSED
         try:
-            with self.member.call(is_timed=False) as call:
+            with self.member.call(is_timed=is_timed) as call:
                 try:
                     async with asyncio.timeout(TRY_LIMIT_S):
                         await self.probe(self.member.engine)
@@ -88,9 +100,10 @@ class Kept(Generic[E]):
                     raise StageTimeout(message, stage=self.member.about.stage) from None
                 call.first()
         except StageError as error:
-            log.info("replica %s is still not well: %s", self.member.name, error)
+            log.info("replica %s is not well: %s", self.member.name, error)
             return
-        log.info("replica %s is well again", self.member.name)
+        if not was_well:
+            log.info("replica %s is well again", self.member.name)
 
     def _note(self, ping: Ping) -> None:
         health = self.member.health

@@ -46,11 +46,6 @@ class Lane:
         """The replica's."""
         return self.pick.member.name
 
-    @property
-    def first_ms(self) -> float:
-        """Until its first delta; 0 while there is none."""
-        return self._call.first_ms or 0.0
-
     def start(self, scope: Scope) -> None:
         """Ask."""
         self._call.__enter__()

@@ -5,7 +5,7 @@ A reply is asked of one replica. Until its first token a second one may be asked
 belongs to whoever wrote it: two halves of two models' answers are no answer.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -59,9 +59,6 @@ class LlmPool:
         clock: Tells what is left of a budget.
         hedging: See there.
 
-    Attributes:
-        on_first: Called with a replica's name and the time to its first token in ms, when an answer begins.
-
     Until somebody asks for its ways, and so plans, it goes to other regions by itself when that is sooner.
     """
 
@@ -70,7 +67,6 @@ class LlmPool:
         self._hedging = hedging or Hedging()
         self._hedges = HedgeAllowance(self._hedging.ratio)
         self._is_planned = False
-        self.on_first: list[Callable[[str, float], None]] = []
         self._hedge_wish = Wish(only_near=not self._hedging.away, most_ratio=self._hedging.busy_ratio)
 
     async def reply(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
@@ -99,8 +95,6 @@ class LlmPool:
                 raise
             if lane.pick.member.about.region == self.roster.policy.region:
                 self.roster.stay(request.session, lane.name)
-            for callback in self.on_first:
-                callback(lane.name, lane.first_ms)
             async with aclosing(lane.deltas) as deltas:
                 with lane:
                     assert lane.first is not None
@@ -143,6 +137,10 @@ class LlmPool:
             roster.stay(session, home)
         yield Way(Rung.FULL, home, self._extra_ms(pick.replica))
         without = {home, *self._not_for(session)}
+        if pick.member.about.speculates:
+            plain = Wish(home, without | roster.speculating(), elsewhere=True, only_good=True, only_near=True)
+            if (calm := roster.pick(plain)) is not None:
+                yield Way(Rung.SPECULATION, calm.member.name, self._extra_ms(calm.replica))
         second = roster.pick(
             Wish(
                 without=without,
@@ -158,11 +156,6 @@ class LlmPool:
         if other is not None:
             margin_ms = roster.policy.margin_ms if other.choice.is_away else 0.0
             yield Way(Rung.SHED, other.member.name, self._extra_ms(other.replica) + margin_ms)
-
-    def expect_ms(self) -> float:
-        """How long one more request would wait for its first token, in one case of two."""
-        roster = self.roster
-        return min(roster.forecast_ms(replica) for replica in roster.now())
 
     def n_in_flight(self, replica: str) -> int:
         """See `ways.Ways`."""

@@ -37,6 +37,7 @@ class About:
         places: Requests that it computes at the same time.
         cap: Requests that are made at the same time at most; None for any number.
         rtt_ms: The way there and back, until it is measured.
+        speculates: It drafts tokens and checks several at once, which makes the first one later.
     """
 
     name: str
@@ -46,6 +47,7 @@ class About:
     places: int = 1
     cap: int | None = None
     rtt_ms: float = 0.0
+    speculates: bool = False
 
 
 @dataclass(slots=True)
@@ -69,6 +71,9 @@ class Member(Generic[E]):
         state: How it is, asked whenever it matters; None to go by `health`.
         health: Written by whoever looks after it.
         breaker: What is remembered of its failures.
+        on_free: Called when a request to it is over.
+        on_time: Called with the milliseconds to a first result, or, with False, until nobody waited for it
+            any more.
     """
 
     engine: E
@@ -80,12 +85,14 @@ class Member(Generic[E]):
     health: Health = field(default_factory=Health)
     breaker: Breaker = Breaker()
     on_free: list[Callable[[], None]] = field(default_factory=list)
+    on_time: list[Callable[[float, bool], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.health.rtt_ms = self.about.rtt_ms
         self.figures = ReplicaFigures(self.pace)
         self.calls: dict[int, Call[E]] = {}
         self.full_until_ns = 0
+        self.asked_ns: int | None = None
         self.n_requests = self.n_failures = 0
 
     @property
@@ -174,6 +181,8 @@ class Call(Generic[E]):
         self.was_warm = member.now().state == "warm"
         member.breaker = began(member.breaker, self.begun_ns)
         member.calls[id(self)] = self
+        if self.is_timed:
+            member.asked_ns = self.begun_ns
         member.n_requests += 1
         return self
 
@@ -184,6 +193,7 @@ class Call(Generic[E]):
             self.first_ms = (now_ns - self.begun_ns) / 1e6
             if self.is_timed:
                 member.figures.first(now_ns, self.first_ms - member.health.rtt_ms)
+                self._time(self.first_ms, finished=True)
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
@@ -193,6 +203,8 @@ class Call(Generic[E]):
         took_ms = (now_ns - self.begun_ns) / 1e6
         if error is None and self.is_timed:
             member.figures.whole(took_ms)
+        if self.is_timed and self.first_ms is None and not isinstance(error, StageError):
+            self._time(took_ms, finished=False)
         if isinstance(error, StageOverloaded):
             member.full_until_ns = now_ns + FULL_NS
         slow_ms = member.policy.slow_ms if self.is_timed else inf
@@ -201,6 +213,10 @@ class Call(Generic[E]):
         member.breaker = ended(member.breaker, result, now_ns, member.policy)
         for callback in member.on_free:
             callback()
+
+    def _time(self, took_ms: float, *, finished: bool) -> None:
+        for callback in self._member.on_time:
+            callback(took_ms, finished)
 
 
 def result_of(error: BaseException | None, first_ms: float | None, took_ms: float, slow_ms: float) -> Result:

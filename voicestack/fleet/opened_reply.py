@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.orders import Orders
@@ -15,8 +15,9 @@ from voicestack.core.rungs import Rung
 from voicestack.core.tools import NO_TOOLS
 from voicestack.core.turn_record import Use
 from voicestack.fleet.asking import Asking
+from voicestack.fleet.opener_times import OpenerTimes
 from voicestack.fleet.opening import Opening, Seam
-from voicestack.ports import Forecaster, Llm, LlmDelta, LlmRequest
+from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 OPENER_TOKENS = 24
 """Of a clause of eight words, in a language with long ones."""
@@ -31,20 +32,14 @@ class Small:
         name: In ledgers and forecasts.
         region: Where it is.
         avoided: See `Opening`.
-        forecaster: Is told how long its openers take.
+        times: How long its openers take.
     """
 
     llm: Llm
     name: str = "opener"
     region: str = "local"
     avoided: Sequence[str] = ()
-    forecaster: Forecaster | None = None
-
-    def observe(self, took_ms: float) -> None:
-        """An opener took so long; it comes as a whole, so that nothing is left to wait for."""
-        if self.forecaster is not None:
-            self.forecaster.observe("llm", self.name, took_ms)
-            self.forecaster.observe("clause", self.name, 0.0)
+    times: OpenerTimes = field(default_factory=OpenerTimes)
 
 
 class OpenedReply:
@@ -151,7 +146,9 @@ class OpenedReply:
             self.counts["wasted_tokens"] += self._n_tokens
         first_ms = (self._clock.now_ns() - self._asked_ns) / 1e6 if won else None
         if first_ms is not None:
-            self._small.observe(first_ms)
+            self._small.times.took(first_ms)
+        elif outcome == "failed":
+            self._small.times.failed()
         if trail is None:
             return
         if not won and self._n_tokens:

@@ -14,10 +14,11 @@ from voicestack.core.errors import StageError
 from voicestack.core.ids import SessionId
 from voicestack.core.rungs import Rung
 from voicestack.fleet.inner_ways import ways_of
+from voicestack.fleet.llm_pool import Examined
 from voicestack.fleet.opened_reply import OpenedReply, Small, asked_of_small
 from voicestack.fleet.opening import may_open
 from voicestack.fleet.ways import Way
-from voicestack.ports import Llm, LlmDelta, LlmRequest, Measured
+from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 OUTCOMES = ("asked", "heard", "late", "rejected", "failed", "wasted_tokens")
 
@@ -69,23 +70,30 @@ class OpenerLlm:
         self._small.llm.release(session)
 
     def ways(self, request: LlmRequest) -> Iterable[Way]:
-        """See `Ways`."""
-        own = [Way(Rung.SMALL_OPENER, self._small.name)] if may_open(request) else []
-        return (*self._inner.ways(request), *own)
+        """See `Ways`. An opener comes as a whole, and is offered once it is known how long it takes."""
+        expect_ms = self._small.times.expect_ms() if may_open(request) else None
+        if expect_ms is None:
+            return self._inner.ways(request)
+        return (*self._inner.ways(request), Way(Rung.SMALL_OPENER, self._small.name, expect_ms, ("tts",)))
 
     def n_in_flight(self, replica: str) -> int:
         """See `Ways`. Openers are so short that the smaller one counts as idle."""
         return 0 if replica == self._small.name else self._inner.n_in_flight(replica)
 
     def figures(self) -> Mapping[str, float]:
-        """See `ports.Measured`: those of the one that is asked, and how often the smaller one was asked.
+        """See `ports.Measured`: how often the smaller one was asked, and what became of it.
 
         `heard` counts the openers that were passed on, `late` those that the other one was sooner than,
         `rejected` those that were not good enough, `failed` those that did not come. What was written in
         vain is in `wasted_tokens`.
         """
-        inner = self._llm.figures() if isinstance(self._llm, Measured) else {}
-        return {**inner, **{f"opener_{name}_total": n for name, n in self._n.items()}}
+        expect_ms = self._small.times.expect_ms()
+        expected = {} if expect_ms is None else {"opener_expected_ms": expect_ms}
+        return {**{f"opener_{name}_total": n for name, n in self._n.items()}, **expected}
+
+    async def faults(self) -> list[str]:
+        """What is wrong with the set-up of the one that is asked."""
+        return await self._llm.faults() if isinstance(self._llm, Examined) else []
 
     async def _prime_small(self, request: LlmRequest) -> None:
         with suppress(StageError):

@@ -53,7 +53,8 @@ class Rehearsal:
                 await opener_of(self._small, self._request, lambda: None)
             except StageError:
                 self.n_failed += 1
+                self._small.times.failed()
             else:
                 self.n_done += 1
-                self._small.observe((self._clock.now_ns() - began_ns) / 1e6)
+                self._small.times.took((self._clock.now_ns() - began_ns) / 1e6)
             await asyncio.sleep(SOON_S if self.n_done < N_SOON else self._every_s)

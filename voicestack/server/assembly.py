@@ -11,10 +11,12 @@ from voicestack.core.errors import ConfigError
 from voicestack.core.served import ToolServers
 from voicestack.engines.scripted import EnergyVad
 from voicestack.fleet.forecasts import SketchForecaster
+from voicestack.fleet.inner_ways import ways_of
 from voicestack.ports import Vad
 from voicestack.server.assembly_asr import asr_of
 from voicestack.server.assembly_fleet import Fleet, Own, fleet_of
 from voicestack.server.assembly_llm import llm_of
+from voicestack.server.assembly_rungs import Rungs, rungs_of, voiced
 from voicestack.server.assembly_tts import tts_of
 from voicestack.server.supervised import Supervised
 from voicestack.session.ears import Hearing
@@ -40,6 +42,7 @@ class Assembly:
     engines: Engines
     local: Engines
     fleet: Fleet
+    rungs: Rungs
     supervised: tuple[Supervised, ...]
     close: Callable[[], Coroutine[Any, Any, None]]
 
@@ -57,16 +60,23 @@ def assemble(config: Config, clock: Clock) -> Assembly:
 
     fleet = fleet_of(config, Own(asr, llm, tts, asr_runs, llm_runs, tts_runs), clock)
 
+    rungs = rungs_of(config, fleet.llm, clock, small=fleet.small_llm)
+    voice, voice_runs = voiced(config, fleet.tts)
+
     async def close() -> None:
         await fleet.close()
-        for engine in (asr, llm, tts):
+        for engine in (asr, llm, tts, rungs.small):
             if isinstance(engine, Connected):
                 await engine.close()
 
-    forecaster = SketchForecaster(clock, fleet.llm, budget_of(config))
-    engines = Engines(vad, fleet.asr, fleet.llm, fleet.tts, _tool_servers(config), forecaster)
-    supervised = (*asr_runs, *llm_runs, *tts_runs, *fleet.supervised)
-    return Assembly(engines, Engines(vad, asr, llm, tts), fleet, supervised, close)
+    forecaster = SketchForecaster(clock, ways_of(rungs.llm), budget_of(config))
+    fleet.tell_times(forecaster)
+    engines = Engines(vad, fleet.asr, rungs.llm, voice, _tool_servers(config), forecaster)
+    supervised = (
+        *(*asr_runs, *llm_runs, *tts_runs),
+        *(*fleet.supervised, *rungs.supervised, *voice_runs),
+    )
+    return Assembly(engines, Engines(vad, asr, llm, tts), fleet, rungs, supervised, close)
 
 
 def tuning_of(config: Config) -> Tuning:

@@ -18,13 +18,14 @@ from voicestack.fleet.asr_pool import AsrPool, probe_asr
 from voicestack.fleet.breaker import BreakerPolicy
 from voicestack.fleet.choose import ChoosePolicy
 from voicestack.fleet.figures import Pace
+from voicestack.fleet.guests import Guests
 from voicestack.fleet.keeper import Keeper, Kept, Ping
 from voicestack.fleet.llm_pool import Hedging, LlmPool, probe_llm
 from voicestack.fleet.member import About, Health, Member
 from voicestack.fleet.replica import ReplicaView, State
 from voicestack.fleet.roster import Roster
 from voicestack.fleet.tts_pool import TtsPool, probe_tts
-from voicestack.ports import Asr, Llm, Tts
+from voicestack.ports import Asr, Forecaster, Llm, Tts
 from voicestack.server.supervised import Supervised
 
 E = TypeVar("E")
@@ -54,7 +55,7 @@ class Fleet:
         llm: the language models,
         tts: and the voices, as one of each.
         small_llm: The small language models, which begin answers; None without any.
-        spill: This server's own language model, for other servers: it sends nothing on.
+        spill: This server's own language model, for other servers.
         keeper: Looks after the replicas.
         closes: Connections to them.
     """
@@ -63,7 +64,7 @@ class Fleet:
     llm: LlmPool
     tts: TtsPool
     small_llm: LlmPool | None
-    spill: LlmPool
+    spill: Guests
     keeper: Keeper
     closes: tuple[Callable[[], Awaitable[None]], ...]
 
@@ -85,6 +86,12 @@ class Fleet:
         }
         return pools if self.small_llm is None else pools | {"llm_small_pool": self.small_llm}
 
+    def tell_times(self, forecaster: Forecaster) -> None:
+        """Tell the forecaster how long each language model takes."""
+        for pool in (self.llm, self.small_llm):
+            for name, member in pool.roster.members.items() if pool is not None else ():
+                member.on_time.append(partial(_observe, forecaster, name))
+
     async def close(self) -> None:
         """Close all connections to other servers."""
         for close in self.closes:
@@ -99,14 +106,15 @@ def fleet_of(config: Config, own: Own, clock: Clock) -> Fleet:
     tts = [making.local(own.tts, "tts", own.tts_runs), *making.tts_members()]
     big, small = making.llm_members()
     llms = [llm_local, *big]
-    kept = making.kept(asr, probe_asr) + making.kept([*llms, *small], probe_llm) + making.kept(tts, probe_tts)
+    kept = [*making.kept(asr, probe_asr), *making.kept(tts, probe_tts)]
+    kept += making.kept([*llms, *small], probe_llm, measure_s=config.fleet.measure_s)
     fleet = config.fleet
     return Fleet(
         AsrPool(making.roster(asr, stay_ms=fleet.asr_patience_ms), patience_ms=fleet.asr_patience_ms),
         making.llm_pool(llms),
         TtsPool(making.roster(tts, stay_ms=fleet.tts_patience_ms), patience_ms=fleet.tts_patience_ms),
         making.llm_pool(small) if small else None,
-        making.llm_pool([llm_local]),
+        Guests(making.roster([llm_local])),
         Keeper(kept, fleet.probe_s),
         tuple(making.closes),
     )
@@ -144,11 +152,13 @@ class _Making:
         hedging = Hedging(ratio, fleet.hedge_busy_ratio, fleet.hedge_away)
         return LlmPool(self.roster(members), clock=self._clock, hedging=hedging)
 
-    def kept(self, members: Sequence[Member[E]], probe: Callable[[E], Awaitable[None]]) -> list[Kept[Any]]:
+    def kept(
+        self, members: Sequence[Member[E]], probe: Callable[[E], Awaitable[None]], *, measure_s: float = 0.0
+    ) -> list[Kept[Any]]:
         """They, as the keeper wants them. One alone is not tried: it is asked whatever its breaker says."""
         if len(members) == 1:
             return []
-        return [Kept(member, probe, self._pings.get(id(member))) for member in members]
+        return [Kept(member, probe, self._pings.get(id(member)), measure_s) for member in members]
 
     def local(self, engine: E, stage: Stage, runs: tuple[Supervised, ...]) -> Member[E]:
         """This server's own engine."""
@@ -157,6 +167,8 @@ class _Making:
         n_places = places.get(config.llm.engine, MANY) if stage == "llm" else MANY
         cap = config.fleet.max_requests or None
         about = About(LOCAL, config.fleet.region, stage, "local", n_places, cap if stage == "llm" else None)
+        drafts = config.llm.engine == "vllm" and config.vllm.speculation != "off"
+        about = replace(about, speculates=drafts and stage == "llm")
         return self._member(engine, about, partial(_state_of, engine, runs))
 
     def llm_members(self) -> tuple[list[Member[Llm]], list[Member[Llm]]]:
@@ -216,7 +228,8 @@ class _Making:
 
     def _remote(self, engine: E, name: str, section: ReplicaSection, stage: Stage) -> Member[E]:
         cap = section.max_requests
-        about = About(name, section.region, stage, "openai", cap, cap, section.rtt_ms)
+        drafts = isinstance(section, LlmReplicaSection) and section.speculates
+        about = About(name, section.region, stage, "openai", cap, cap, section.rtt_ms, drafts)
         member = self._member(engine, about, None)
         member.health = Health(section.rtt_ms, "cold")  # until it has been asked
         ping = ReplicaPing(section.url, clock=self._clock, api_key=_key(section))
@@ -229,6 +242,10 @@ class _Making:
         shares_ms = {"asr": budget.asr_ms, "llm": budget.llm_ms, "tts": budget.tts_ms}
         pace = Pace(first_ms=shares_ms.get(about.stage, 100))
         return Member(engine, about, self._clock, self._breaker, pace, state)
+
+
+def _observe(forecaster: Forecaster, replica: str, took_ms: float, finished: bool) -> None:
+    forecaster.observe("llm", replica, took_ms, finished=finished)
 
 
 async def _pinged(ping: ReplicaPing) -> Ping:

@@ -1,8 +1,8 @@
 """What stands before the configured language model so that an answer comes in time: openers and a memory."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
@@ -18,7 +18,7 @@ from voicestack.fleet.opener import OpenerLlm
 from voicestack.fleet.questions import phrases_of
 from voicestack.fleet.rehearsal import Rehearsal
 from voicestack.fleet.remembered import Rules
-from voicestack.ports import Forecaster, Llm, Tts
+from voicestack.ports import Llm, Measured, Tts
 from voicestack.server.supervised import Supervised
 
 QUESTION = "What can you do for me?"
@@ -27,23 +27,23 @@ KNOWN_BYTES = 64 * 1024 * 1024
 """For the sound of known answers: twenty minutes of speech."""
 
 
+FIRST_S = 3.0
+"""The voice needs a moment to start ..."""
+AGAIN_S = 30.0
+"""... and what could not be made is tried again then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rungs:
     """The language model with what stands before it, and what must run for that."""
 
     llm: Llm
     supervised: tuple[Supervised, ...] = ()
+    measured: Mapping[str, Measured] = field(default_factory=dict)
     small: OpenAiLlm | None = None
 
 
-def rungs_of(
-    config: Config,
-    llm: Llm,
-    clock: Clock,
-    *,
-    small: Llm | None = None,
-    forecaster: Forecaster | None = None,
-) -> Rungs:
+def rungs_of(config: Config, llm: Llm, clock: Clock, *, small: Llm | None = None) -> Rungs:
     """Put before `llm` what is configured.
 
     Args:
@@ -51,34 +51,30 @@ def rungs_of(
         llm: Who answers.
         clock: For all of it.
         small: A smaller LLM that is there already: the small replicas of the fleet.
-        forecaster: Is told how long openers take.
 
     Raises:
         ConfigError: a model or a program is missing.
     """
     own, runs = _small_of(config, clock)
+    measured: dict[str, Measured] = {} if own is None else {"opener_llm": own}
     if (opens := own or small) is not None:
-        opener = Small(opens, "opener", config.fleet.region, config.opener.avoid, forecaster)
-        llm = OpenerLlm(llm, opener, clock=clock)
+        opener = Small(opens, "opener", config.fleet.region, config.opener.avoid)
+        llm = measured["opener"] = OpenerLlm(llm, opener, clock=clock)
         asked = (Message("system", config.session.instructions), Message("user", QUESTION))
         rehearsal = Rehearsal(opener, asked, clock=clock, every_s=config.opener.rehearse_s)
         runs = (*runs, Supervised("opener-rehearsal", rehearsal.run, lambda: (rehearsal,)))
     if config.answers.mode != "off":
         answers = AnswersLlm(llm, _policy(config), clock=clock, region=config.fleet.region)
-        llm, runs = answers, (*runs, Supervised("answer-audits", answers.run, lambda: (answers,)))
-    return Rungs(llm, runs, own)
-
-
-def known_phrases(config: Config) -> Sequence[str]:
-    """What the operator's answers sound like is made at start, phrase by phrase."""
-    answers = config.answers.known.values() if config.answers.mode != "off" else ()
-    return [phrase for answer in answers for phrase in phrases_of(answer)]
+        llm = measured["answers"] = answers
+        runs = (*runs, Supervised("answer-audits", answers.run, lambda: (answers,)))
+    return Rungs(llm, runs, measured, own)
 
 
 def voiced(config: Config, tts: Tts) -> tuple[Tts, tuple[Supervised, ...]]:
-    """The voice with the operator's answers in memory. Piper has a memory of its own, which they are in."""
-    phrases = known_phrases(config)
-    if not phrases or isinstance(tts, PhraseCache):
+    """The voice with the operator's answers in memory, phrase by phrase; itself where there are none."""
+    known = config.answers.known.values() if config.answers.mode != "off" else ()
+    phrases = [phrase for answer in known for phrase in phrases_of(answer)]
+    if not phrases:
         return tts, ()
     cache = PhraseCache(tts, max_bytes=KNOWN_BYTES, fixed=phrases, voice=config.session.voice)
     warming = _Warming(cache)
@@ -93,9 +89,11 @@ class _Warming:
         self.is_ready, self.n_restarts = True, 0
 
     async def run(self) -> None:
-        """Until cancelled."""
-        await self._cache.warm()
-        await asyncio.get_running_loop().create_future()
+        """Until cancelled. What is there already is not made again."""
+        await asyncio.sleep(FIRST_S)
+        while True:
+            await self._cache.warm()
+            await asyncio.sleep(AGAIN_S)
 
 
 def _policy(config: Config) -> Policy:

@@ -6,7 +6,7 @@ from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
 from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.engines.scripted_load import Draw, LoadedAsr, LoadedLlm, LoadedTts, drawn_with
-from voicestack.engines.service_times import ServiceTimes, read_times
+from voicestack.engines.work_times import WorkTimes, read_times
 from voicestack.ports import Asr, Llm, Tts
 
 
@@ -37,6 +37,6 @@ def scripted_tts(config: Config, clock: Clock) -> Tts:
     return LoadedTts(tts, clock=clock, times=times, n_places=config.scripted.tts_places, draw=draw)
 
 
-def _load(config: Config, stage: int) -> tuple[ServiceTimes, Draw]:
+def _load(config: Config, stage: int) -> tuple[WorkTimes, Draw]:
     """Each stage draws from a row of its own, so that one does not change what another gets."""
     return read_times(Path(config.scripted.times)), drawn_with(config.scripted.seed * 10 + stage)

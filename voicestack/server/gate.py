@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded
+from voicestack.core.marks import TurnMarks
 from voicestack.core.queues import QueueReading
 from voicestack.core.turn_record import TurnRecord
 from voicestack.fleet.admit import (
@@ -95,6 +96,9 @@ class Gate:
             return
         self._turns.append((self._clock.now_ns(), math.inf if took_ms is None else took_ms))
 
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
+        """See `TurnListener`. What counts here is when the answer left."""
+
     def admits(self) -> Overloaded | None:
         """Why another session cannot be taken now; None if it can. A refusal is counted."""
         reason, decision = self._judge()
@@ -106,9 +110,7 @@ class Gate:
     def takes_requests(self) -> Overloaded | None:
         """Why no request for a stage alone can be taken now; None if it can. Calls come first."""
         reason, decision = self._judge()
-        if reason == "slow_start" or not reason:
-            reason, decision = self._door.reason, Decision(retry_after_ms=self._limits.retry_after_ms)
-        return self._overloaded(reason, decision) if reason else None
+        return self._overloaded(reason, decision) if reason not in ("", "slow_start") else None
 
     def sheds_drafts(self) -> bool:
         """Whether no drafts are to be made now."""
@@ -274,7 +276,7 @@ def gate_of(
         kv_used_ratio=lambda: _kv_used_ratio(engines.llm),
         not_ready=lambda: None if readiness.ever else str(readiness.reason),
     )
-    metrics.on_turn.append(gate.turn_recorded)
+    metrics.listeners.append(gate)
     metrics.engines.watch_figures("admission", gate.figures)
     return gate
 

@@ -11,6 +11,7 @@ from voicestack.engines.heartbeat import Heartbeat, Pulse
 from voicestack.engines.openai_llm import OpenAiLlm
 from voicestack.ports import Llm, Measured
 from voicestack.server.assembly_fleet import Fleet
+from voicestack.server.assembly_rungs import Rungs
 from voicestack.server.readiness import Readiness
 from voicestack.server.supervised import Phased, Supervised
 from voicestack.server.warm_up import Warmth
@@ -67,6 +68,12 @@ def watch_fleet(metrics: Metrics, fleet: Fleet) -> None:
     """Export what was done with the replicas."""
     for name, pool in fleet.pools().items():
         metrics.engines.watch_figures(name, pool.figures)
+
+
+def watch_rungs(metrics: Metrics, rungs: Rungs) -> None:
+    """Export what became of openers and of remembered answers."""
+    for name, one in rungs.measured.items():
+        metrics.engines.watch_figures(name, one.figures)
 
 
 def watch_starts(metrics: Metrics, readiness: Readiness, supervised: tuple[Supervised, ...]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uvicorn
+from starlette.routing import Route
 
 from voicestack import __version__
 from voicestack.access.certificate import Tls, certificate_of
@@ -32,7 +33,14 @@ from voicestack.server.dashboard.made import Dashboard, dashboard_of
 from voicestack.server.door import RealtimeDoor
 from voicestack.server.gate import Gate, gate_of
 from voicestack.server.ice import IceServers
-from voicestack.server.keep_warm import heartbeat_of, warmth_of, watch_engines, watch_fleet, watch_starts
+from voicestack.server.keep_warm import (
+    heartbeat_of,
+    warmth_of,
+    watch_engines,
+    watch_fleet,
+    watch_rungs,
+    watch_starts,
+)
 from voicestack.server.ledger import Ledger, ledger_of
 from voicestack.server.openapi import openapi_route
 from voicestack.server.readiness import Readiness
@@ -71,16 +79,10 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
     tls = certificate_of(config.tls, config.server.host, os.environ, unix_s=unix_s)
     guard = Guard(config.server.host, config.access, config.limits, keys, clock=clock, unix_s=unix_s)
     assembly = assemble(config, clock)
-    tenants = config.telemetry.tenant_labels
-    metrics = Metrics(version=__version__, profile=config.profile, tenants=tenants)
-    spans = spans_of(config, os.environ, metrics)
-    metrics.watch_refusals(lambda: guard.refusals)
     heartbeat = heartbeat_of(config, assembly.local.llm, clock)
     readiness = _readiness(config, assembly, heartbeat, clock)
-    watch_engines(metrics, assembly.local, heartbeat)
-    watch_fleet(metrics, assembly.fleet)
-    watch_starts(metrics, readiness, assembly.supervised)
-
+    metrics = _metrics(config, guard, assembly, heartbeat, readiness)
+    spans = spans_of(config, os.environ, metrics)
     gate = gate_of(
         config, assembly.engines, readiness, metrics, clock=clock, n_sessions=lambda: len(sessions)
     )
@@ -102,17 +104,7 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         )
         metrics.watch_queues(sessions.queued_ms)
         calls = _calls(config, sessions, clock, metrics)
-        stages = stage_routes(
-            config,
-            assembly.local,
-            clock=clock,
-            metrics=metrics,
-            admits=gate.takes_requests,
-            in_calls=lambda: len(sessions) > 0,
-        )
-        stages += completion_routes(
-            config, assembly.fleet.spill, clock=clock, metrics=metrics, admits=gate.takes_requests
-        )
+        stages = _stages(config, assembly, clock, metrics, gate, sessions)
         documents = [openapi_route(), asyncapi_route()]
         dashboard = _dashboard(config, ledger, sessions, assembly.fleet, gate)
         parts = Parts(config, sessions, calls, readiness, metrics, guard, keys, dashboard, stages, documents)
@@ -135,6 +127,37 @@ async def serve(config: Config, on_ready: Callable[[Running], None]) -> None:
         await server.serve()
     gc.unfreeze()  # else the sketches outlive their library, which complains at length
     log.info("stopped")
+
+
+def _metrics(
+    config: Config, guard: Guard, assembly: Assembly, heartbeat: Heartbeat | None, readiness: Readiness
+) -> Metrics:
+    """The figures, and everything that is asked at every scrape."""
+    tenants = config.telemetry.tenant_labels
+    metrics = Metrics(version=__version__, profile=config.profile, tenants=tenants)
+    metrics.watch_refusals(lambda: guard.refusals)
+    watch_engines(metrics, assembly.local, heartbeat)
+    watch_fleet(metrics, assembly.fleet)
+    watch_rungs(metrics, assembly.rungs)
+    watch_starts(metrics, readiness, assembly.supervised)
+    return metrics
+
+
+def _stages(
+    config: Config, assembly: Assembly, clock: Clock, metrics: Metrics, gate: Gate, sessions: Sessions
+) -> list[Route]:
+    """The stages alone, for other programs and other servers."""
+    admits = gate.takes_requests
+    speech = stage_routes(
+        config,
+        assembly.local,
+        clock=clock,
+        metrics=metrics,
+        admits=admits,
+        in_calls=lambda: len(sessions) > 0,
+    )
+    spill = assembly.fleet.spill
+    return [*speech, *completion_routes(config, spill, clock=clock, metrics=metrics, admits=admits)]
 
 
 def _calls(config: Config, sessions: Sessions, clock: Clock, metrics: Metrics) -> CallsApi:

@@ -22,6 +22,7 @@ class Brief:
         context_tokens: What the LLM can be given; older parts are left out.
         new_id: Names items.
         offer: What the LLM is offered of a toolbox now.
+        scope: Whose answers it may be given: the tenant's.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class Brief:
         context_tokens: int,
         new_id: Callable[[str], str],
         offer: Callable[[Toolbox], Offer],
+        scope: str = "",
     ) -> None:
+        self._scope = scope
         self._session, self._history, self._new_id = session, history, new_id
         self._context_tokens, self._offer = context_tokens, offer
 
@@ -68,6 +71,7 @@ class Brief:
             draft=draft,
             toolbox=offer.toolbox,
             model=settings.model,
+            scope=self._scope,
         )
         voice = SpeechRequest("", options.voice or settings.voice, settings.speed)
         modality = options.modality or settings.modality

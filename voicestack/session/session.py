@@ -64,8 +64,7 @@ class Session:
         origin: Origin = Origin(),  # noqa: B008 (frozen)
         began_unix_ms: int = 0,
     ) -> None:
-        self.id, self.new_id = session_id, new_id
-        self.history, self.settings = History(), settings
+        self.id, self.new_id, self.history, self.settings = session_id, new_id, History(), settings
         self.scope = Scope()
         clock = self.scope.clock(clock)
         self._transport, self._engines, self._tuning = transport, engines, tuning
@@ -89,7 +88,8 @@ class Session:
         self.tool_servers, go_on = engines.tool_servers, self._go_on if tuning.continue_replies else None
         self.served = ServedTools(self, observer, self._receive, go_on)
         self._primer = Primer(engines.llm, self.scope)
-        self.brief = Brief(session_id, self.history, tuning.context_tokens, new_id, self.served.offer)
+        n_tokens, offer = tuning.context_tokens, self.served.offer
+        self.brief = Brief(session_id, self.history, n_tokens, new_id, offer, origin.tenant)
         self.quota, self.sounds = Quota(meter, self.tell, tuning.sheds_drafts), Sounds(tuning.keep_audio_s)
         self._minutes = Minutes(
             self.history,

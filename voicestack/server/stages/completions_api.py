@@ -5,7 +5,6 @@ who sends work away must not slow down those who are here. What cannot be in tim
 another server can be asked.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from voicestack.aio.clock import Clock, unix_s
-from voicestack.core.deadline import Deadline, deadline_of
+from voicestack.core.deadline import Deadline
 from voicestack.core.errors import PeerProtocolError, StageError, StageExpired
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.rungs import Rung
-from voicestack.ports import Llm, LlmDelta, LlmRequest
+from voicestack.fleet.guests import Guests
+from voicestack.ports import LlmDelta, LlmRequest
 from voicestack.server.stages.chat_wire import ChatWish
 from voicestack.server.stages.chat_words import Chunks, Whole, messages_of, toolbox_of
 from voicestack.server.stages.endpoint import SSE, Reply, limited, uploading, while_here
@@ -36,16 +36,14 @@ class CompletionsApi:
     Attributes:
         llm: This server's own language model.
         model: Its name.
-        expect_ms: How long one more request would wait for its first token.
         clock: Tells what is left of the time.
         new_id: Makes names.
         max_body_bytes: Longest request.
         guests: The conversations that were here last, oldest first.
     """
 
-    llm: Llm
+    llm: Guests
     model: str
-    expect_ms: Callable[[], float]
     clock: Clock
     new_id: Callable[[str], str]
     max_body_bytes: int
@@ -59,12 +57,11 @@ class CompletionsApi:
             VoiceStackError: it cannot be served, or breaks off.
             ClientDisconnect: the client hung up.
         """
-        deadline = deadline_of(request.headers, self.clock.now_ns())
-        self._check(deadline)
+        self._check(reply.deadline)
         wish = await self._wish(request)
-        asked = self._request(request, wish, deadline)
+        asked = self._request(request, wish, reply.deadline)
         try:
-            async with while_here(request), aclosing(self._deltas(asked)) as deltas:
+            async with while_here(request), aclosing(self.llm.reply(asked)) as deltas:
                 write = self._stream if wish.stream else self._write
                 await write(wish, deltas, reply)
         except StageError as error:
@@ -76,8 +73,8 @@ class CompletionsApi:
             self._dismiss()
 
     def _check(self, deadline: Deadline | None) -> None:
-        """Refuse what nobody would wait for to its end."""
-        if deadline is not None and self.expect_ms() >= deadline.left_ms(self.clock.now_ns()):
+        """Refuse what would come when nobody waits for it any more."""
+        if deadline is not None and self.llm.expect_ms() >= deadline.left_ms(self.clock.now_ns()):
             raise StageExpired("it would come when nobody wants it any more", stage="llm")
 
     async def _wish(self, request: Request) -> ChatWish:
@@ -107,19 +104,6 @@ class CompletionsApi:
             oldest = next(iter(self.guests))
             del self.guests[oldest]
             self.llm.release(oldest)
-
-    async def _deltas(self, asked: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
-        """The answer. It is dropped if there is no token when its limit has passed."""
-        left_s = None if asked.deadline is None else asked.deadline.left_ms(self.clock.now_ns()) / 1e3
-        async with aclosing(self.llm.reply(asked)) as deltas:
-            try:
-                async with asyncio.timeout(left_s):
-                    delta = await anext(deltas, None)
-            except TimeoutError:
-                raise StageExpired("nobody wants it any more", stage="llm") from None
-            while delta is not None:
-                yield delta
-                delta = await anext(deltas, None)
 
     async def _stream(self, wish: ChatWish, deltas: AsyncGenerator[LlmDelta, None], reply: Reply) -> None:
         chunks = Chunks(self.new_id("chatcmpl"), wish.model or self.model, unix_s())

@@ -42,7 +42,7 @@ class Database:
     """
 
     def __init__(self, url: URL, *, max_pages: int | None = None) -> None:
-        self.shown, self._url, self._max_pages = shown(url), url, max_pages
+        self.shown, self._url, self.max_pages = shown(url), url, max_pages
         self.is_sqlite = url.drivername == "sqlite"
         connect: dict[str, Any] = (
             {"timeout": BUSY_MS / 1000}
@@ -85,21 +85,22 @@ class Database:
     def reading(self, reader: Reader) -> Iterator[Connection]:
         """A transaction in which PostgreSQL shows what the reader may see, and nothing else."""
         with self.engine.connect() as connection, connection.begin():
-            self._show(connection, reader)
+            self.show(connection, reader)
             yield connection
 
     @contextmanager
     def writing(self, writer: Reader) -> Iterator[Connection]:
         """A transaction that is kept when the block ends well."""
         with self.engine.begin() as connection:
-            self._show(connection, writer)
+            self.show(connection, writer)
             yield connection
 
     def close(self) -> None:
         """End all connections."""
         self.engine.dispose()
 
-    def _show(self, connection: Connection, reader: Reader) -> None:
+    def show(self, connection: Connection, reader: Reader) -> None:
+        """Say on whose behalf the rest of the transaction is."""
         if not self.is_sqlite:
             tenant = EVERY_TENANT if reader.is_operator else reader.tenant
             connection.execute(
@@ -137,8 +138,8 @@ class Database:
         """A log beside the file, so that readers and the writer do not wait for each other."""
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        if self._max_pages is not None:
-            connection.execute(f"PRAGMA max_page_count={self._max_pages}")
+        if self.max_pages is not None:
+            connection.execute(f"PRAGMA max_page_count={self.max_pages}")
 
     def _warn_of_superuser(self) -> None:
         if self.is_sqlite:

@@ -124,18 +124,18 @@ class Writer:
         pause_s = FLUSH_S
         while True:
             is_over = self._is_over.wait(pause_s)
-            is_well = self._write_all()
+            is_well = self.flush()
             if is_over:
                 break
             until_prune_s -= pause_s
             if is_well and until_prune_s <= 0:
                 until_prune_s = PRUNE_S
-                self._attempt(self._prune)
+                self._attempt(self.prune)
             pause_s = FLUSH_S if is_well else RETRY_S[min(self._n_failures, len(RETRY_S)) - 1]
         self._database.close()
 
-    def _write_all(self) -> bool:
-        """Write until nothing waits. Returns whether that worked."""
+    def flush(self) -> bool:
+        """Write until nothing waits. Returns whether that worked. Not beside the thread."""
         while self._batch or self._waiting:
             while self._waiting and len(self._batch) < BATCH_TURNS:
                 self._batch.append(self._waiting.popleft())
@@ -211,7 +211,8 @@ class Writer:
                     connection.execute(queries.replaced_body(OPERATOR, turn_id, body))
         self._n_written += len(records)
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Delete what is too old. Not beside the thread."""
         before_ms, n_deleted = self._unix_ms() - self._keep_ms, PRUNE_TURNS
         n_all = 0
         while n_deleted == PRUNE_TURNS and not self._is_over.is_set():

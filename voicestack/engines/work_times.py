@@ -8,7 +8,7 @@ from voicestack.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceTimes:
+class WorkTimes:
     """What engines took that had nothing else to do, milliseconds, at least one figure of each.
 
     Attributes:
@@ -24,7 +24,7 @@ class ServiceTimes:
     tts_phrase_ms: tuple[float, ...]
 
 
-def read_times(path: Path) -> ServiceTimes:
+def read_times(path: Path) -> WorkTimes:
     """Read a file that `voicestack bench overload --record` has written.
 
     Raises:
@@ -32,9 +32,9 @@ def read_times(path: Path) -> ServiceTimes:
     """
     try:
         found = json.loads(path.read_bytes())["times"]
-        columns = {name: tuple(map(float, found[name])) for name in ServiceTimes.__dataclass_fields__}
+        columns = {name: tuple(map(float, found[name])) for name in WorkTimes.__dataclass_fields__}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"scripted.times: {path} holds no service times: {error!r}") from error
     if not all(column and min(column) >= 0 for column in columns.values()):
         raise ConfigError(f"scripted.times: {path} has nothing, or less than nothing, for a stage")
-    return ServiceTimes(**columns)
+    return WorkTimes(**columns)
