@@ -332,7 +332,7 @@ def test_an_apology_that_fails_is_not_turned_back_into_a_reply() -> None:
     assert (s.reply, actions) == (None, ())
 
 
-def test_a_user_of_whom_nothing_was_understood_is_told_so_once() -> None:
+def test_a_user_who_was_told_to_wait_for_words_that_never_come_is_told_so() -> None:
     policy = Policy(excuse=True)
     s, _ = step(State(), SpeechStarted(0, UtteranceId(1)), policy)
     s, _ = step(s, SpeechEnded(20, UtteranceId(1), 9), policy)
@@ -341,7 +341,22 @@ def test_a_user_of_whom_nothing_was_understood_is_told_so_once() -> None:
     s, actions = step(s, WordsHeard(30, UtteranceId(1), "", lost=True), policy)
     assert actions == ()
     s, actions = step(s, ReplyEnded(40, TurnId(1)), policy)
+    assert actions == (Excuse(TurnId(2)),)
+    s, actions = step(s, ReplyEnded(50, TurnId(2)), policy)
     assert (s.reply, actions) == (None, ())
+
+
+def test_late_words_of_one_utterance_do_not_prolong_the_wait_for_another() -> None:
+    policy = Policy(excuse=True, say_by_ns=1_000 * MS)
+    s, _ = step(State(), SpeechStarted(0, UtteranceId(1)), policy)
+    s, _ = step(s, SpeechEnded(20, UtteranceId(1), 9), policy)
+    s, _ = step(s, Tick(1_000 * MS + 9), policy)
+    s, _ = step(s, SpeechStarted(2_000 * MS, UtteranceId(2)), policy)
+    s, _ = step(s, SpeechEnded(3_000 * MS, UtteranceId(2), 3_000 * MS), policy)
+    due_ns = s.words_due_ns
+    s, _ = step(s, WordsHeard(3_500 * MS, UtteranceId(1), "", lost=True), policy)
+    assert due_ns is not None
+    assert s.words_due_ns == due_ns
 
 
 def test_words_that_come_after_the_excuse_are_answered() -> None:

@@ -10,8 +10,8 @@ from voicestack.core.budget import Budget
 from voicestack.core.rungs import Forecast, Rung
 from voicestack.turn.plan import MIN_LOOK_MS, Choice, filler_due_in_ms, look_again_in_ms, plan
 
-ms = st.integers(0, 2_000).map(float)
-remaining = st.integers(-1_000, 2_000).map(float)
+ms = st.integers(0, 20).map(lambda n: 50.0 * n)  # few values, so that much is equal and much is close
+remaining = st.integers(-5, 41).map(lambda n: 25.0 * n)
 rungs = st.sampled_from(list(Rung))
 answers = st.sampled_from([rung for rung in Rung if rung.is_answer])
 currents = st.none() | rungs
@@ -27,10 +27,10 @@ def forecast(draw: st.DrawFn) -> Forecast:
 forecasts = st.lists(forecast(), max_size=12).map(tuple)
 budgets = st.builds(
     Budget,
-    turn_ms=st.integers(100, 1_500).map(float),
+    turn_ms=st.sampled_from([200.0, 800.0, 1_500.0]),
     rungs=st.frozensets(rungs),
     enforced=st.booleans(),
-    hysteresis_ratio=st.floats(0, 1),
+    hysteresis_ratio=st.sampled_from([0.0, 0.1, 0.25, 1.0]),
 )
 
 
@@ -109,7 +109,9 @@ def test_what_is_chosen_gives_an_answer_and_may_be_taken(
     if choice.forecast is not None:
         assert budget.allows(choice.rung)
         assert choice.forecast in offered
+        assert choice.in_time == (choice.forecast.p95_ms <= left_ms)
     if choice.say is not None:
+        assert not choice.in_time
         assert budget.allows(choice.say)
         assert not choice.say.is_answer
 

@@ -1,7 +1,7 @@
 """Replicas that are scripted engines, on virtual time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from voicestack.aio.clock import LoopClock
@@ -49,9 +49,11 @@ def member(
     cap: int | None = None,
     rtt_ms: float = 0.0,
     open_ms: float = 2_000,
+    speculates: bool = False,
 ) -> Member[Any]:
     """A replica; one named `local` is the one beside the server."""
     about = About(name, region, stage, "local" if name == "local" else "openai", cap or 8, cap, rtt_ms)
+    about = replace(about, speculates=speculates)
     policy = BreakerPolicy(open_ms=open_ms)
     return Member(engine, about, LoopClock(), policy, Pace(first_ms=100, busy_ms=500))
 

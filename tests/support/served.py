@@ -55,6 +55,11 @@ class Served:
         """Where its page is."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it, and wait until it is ready."""
         with self.log.open("ab") as log:

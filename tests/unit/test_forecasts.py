@@ -125,7 +125,7 @@ def test_of_a_hedge_whoever_is_first_counts() -> None:
 def test_load_makes_a_difference() -> None:
     ways = Choices(Way(Rung.FULL, "a"))
     made = forecaster(ways)
-    for n, took_ms in ((1, 100.0), (8, 500.0)):
+    for n, took_ms in ((1, 100.0), (4, 300.0), (8, 500.0)):
         ways.n = n
         for _ in range(20):
             made.observe("llm", "a", took_ms)

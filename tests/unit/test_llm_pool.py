@@ -471,3 +471,39 @@ def test_it_says_what_could_be_done() -> None:
         assert [way.rung for way in alone.ways(request(Log()))] == [Rung.FULL]
 
     run(script)
+
+
+@pytest.mark.parametrize("region", ["here", "away"])
+def test_a_replica_that_does_not_speculate_is_asked_when_the_first_token_is_urgent(region: str) -> None:
+    async def script() -> None:
+        drafting, plain = saying("Drafted.", 900), saying("Plain.", 100)
+        pool = pool_of(
+            member("local", drafting, speculates=True),
+            member("also", saying("Also."), speculates=True),
+            member("calm", plain, region=region),
+        )
+        is_near, log = region == "here", Log()
+        ways = [(way.rung, way.replica) for way in pool.ways(request(log))]
+        assert ((Rung.SPECULATION, "calm") in ways) == is_near
+        assert (await said(pool, request(log, rung=Rung.SPECULATION)) == "Plain.") == is_near
+        assert log.rungs == [], "the planner took it, and says so"
+        orders = Orders()
+        orders.give(Rung.SPECULATION)
+        asked = request(log, session=SessionId("s2"), orders=orders)
+        assert (await said(pool, asked) == "Plain.") == is_near
+
+    run(script)
+
+
+def test_where_nobody_speculates_the_rung_changes_nothing() -> None:
+    async def script() -> None:
+        pool, log, orders = (
+            pool_of(member("local", saying("One.")), member("other", saying("Two."))),
+            Log(),
+            Orders(),
+        )
+        assert Rung.SPECULATION not in [way.rung for way in pool.ways(request(log))]
+        orders.give(Rung.SPECULATION)
+        assert await said(pool, request(log, rung=Rung.SPECULATION, orders=orders)) == "One."
+
+    run(script)

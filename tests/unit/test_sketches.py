@@ -47,6 +47,8 @@ def test_percentiles_are_those_of_the_values() -> None:
 def test_a_small_sample_promises_no_more_than_its_largest() -> None:
     left = Left(known(filled([float(value) for value in range(1, 11)])))
     assert left.quantile_ms(0.95) == 10
+    left = Left(known(filled([float(value) for value in range(1, 31)])))
+    assert left.quantile_ms(0.95) == 30  # and not the 29th of 30
 
 
 def test_what_was_waited_for_is_taken_off() -> None:

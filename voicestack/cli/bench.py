@@ -19,6 +19,7 @@ from voicestack.cli import (
     bench_asr_final,
     bench_beside,
     bench_capacity,
+    bench_compare,
     bench_faults,
     bench_gpu,
     bench_grid,
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     v2v.set_defaults(measure=run_v2v)
     others = {
         "capacity": bench_capacity,
+        "compare": bench_compare,
         "overload": bench_overload,
         "impair": bench_grid,
         "rtc-capacity": bench_rtc,

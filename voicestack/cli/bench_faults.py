@@ -6,6 +6,7 @@ Starts its own servers: see `fault_servers`. Every cell is one conversation, see
 import argparse
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +19,12 @@ from voicestack.cli.fault_run import CellRun, FaultPlan, run_cell
 from voicestack.cli.fault_servers import server_under_test, stage_proxies
 
 SUMMARY = "what callers hear while a stage fails, with the ladder on and off"
-LADDER = {"on": True, "off": False}
+LADDERS = {
+    "off": {"enforce": False},
+    "on": {"enforce": True},
+    "spare": {"enforce": True, "spare": True},
+}
+"""`ladder.enforce` off and on; and on with a second replica of each stage, which does not fail."""
 N_LINES = 12
 """The shortest recordings: a run consists mostly of speaking and listening."""
 
@@ -32,7 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--turns", type=int, default=plan.n_turns, help="questions while a stage fails (default: %(default)s)"
     )
-    parser.add_argument("--ladder", choices=(*LADDER, "both"), default="both", help="(default: %(default)s)")
+    parser.add_argument(
+        "--ladder",
+        choices=LADDERS,
+        nargs="+",
+        default=["off", "on"],
+        help="`ladder.enforce`; spare: on, and a second replica of each stage (default: off on)",
+    )
     parser.add_argument(
         "--seed", type=int, default=plan.seed, help="of the recordings (default: %(default)s)"
     )
@@ -53,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="of the server under test",
     )
+    parser.add_argument(
+        "--server-log", type=Path, metavar="FILE", help="keep the log of the server under test"
+    )
     add_speech_argument(parser, "what the callers say")
 
 
@@ -68,19 +83,22 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     console = Console()
     plan = FaultPlan("", args.turns, args.seed, args.timeout_ms, args.silence_ms)
     lines = shortest(read_folder(args.speech))
-    ladders = list(LADDER) if args.ladder == "both" else [args.ladder]
-    matrix: dict[str, list[CellRun]] = {ladder: [] for ladder in ladders}
+    matrix: dict[str, list[CellRun]] = {ladder: [] for ladder in args.ladder}
     cells = args.cells or all_cells()
     try:
-        asyncio.run(_measure(cells, plan, lines, args.sets, matrix, console))
+        asyncio.run(_measure(cells, plan, lines, args, matrix, console))
     except KeyboardInterrupt:
         console.print("[yellow]stopped; what follows is what was measured until then[/]")
     console.print()
     show(console, matrix, plan.timeout_ms)
     found = found_of(matrix)
-    kept = found.get("on")
-    bad = kept is not None and (kept["all"]["n_dead_air"] or kept["all"]["n_missed"])
-    return int(bool(bad)), {"plan": plan, **found}
+    bad = sum(
+        figures["all"][key]
+        for ladder, figures in found.items()
+        for key in ("n_dead_air", "n_missed")
+        if LADDERS[ladder]["enforce"]
+    )
+    return int(bad > 0), {"plan": plan, **found}
 
 
 def shortest(lines: Sequence[Line]) -> list[Line]:
@@ -92,14 +110,16 @@ async def _measure(
     cells: Sequence[Cell],
     plan: FaultPlan,
     lines: Sequence[Line],
-    sets: Sequence[str],
+    args: argparse.Namespace,
     matrix: dict[str, list[CellRun]],
     console: Console,
 ) -> None:
     clock: Clock = SystemClock()
     async with stage_proxies(clock) as proxies:
         for ladder, runs in matrix.items():
-            async with server_under_test(proxies, enforce=LADDER[ladder], sets=sets) as url:
+            async with server_under_test(
+                proxies, sets=args.sets, log_to=args.server_log, **LADDERS[ladder]
+            ) as url:
                 for cell in cells:
                     done = await run_cell(cell, proxies, plan.at(url), lines, clock)
                     runs.append(done)

@@ -44,6 +44,8 @@ SUMMARY = "the planner against an oracle, on recorded turns"
 TRACE = Path(__file__).parent / "planner_data" / "embedded.jsonl"
 """The profile `embedded` on two cores: 1, 2, 4, 8 and again 1 turns at once."""
 LOADS = (1, 2, 4, 8, 1)
+PATIENT = ("llm.first_token_ms=60000", "llm.token_gap_ms=60000")
+"""A turn that takes long is what is looked for."""
 REMAINING_MS = (200, 400, 700, 1_000)
 """The profile `embedded` asks its language model about 700 ms before the budget's end for a draft, and 200
 for the words that are known at the end."""
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
         ConfigError: the recording cannot be read, or the engines cannot be had.
     """
     console = Console()
-    config = load(args.config, env=os.environ, sets=args.set).config
+    config = load(args.config, env=os.environ, sets=[*PATIENT, *args.set]).config
     if args.record:
         turns = asyncio.run(record(config, SystemClock(), args.loads, args.turns, console.print))
         write_trace(args.trace, turns)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from voicestack.cli.dialing import NoServer
 
@@ -60,17 +61,24 @@ def usable_cpus() -> list[int]:
 
 @asynccontextmanager
 async def own_server(
-    options: Sequence[str], *, port: int, cpu: int | None, ready_s: float = _READY_TIMEOUT_S
+    options: Sequence[str],
+    *,
+    port: int,
+    cpu: int | None,
+    ready_s: float = _READY_TIMEOUT_S,
+    root: Path | None = None,
+    log_to: Path | None = None,
 ) -> AsyncIterator[int]:
     """Run `voicestack serve` with `options` on one core until the block ends. Yields its process id.
 
-    It may take `ready_s` to become ready.
+    It may take `ready_s` to become ready. `root` is a checkout whose program is run instead of this one. Its
+    log is added to `log_to`, if anywhere.
 
     Raises:
         NoServer: it does not become ready; the message ends with what it printed last.
     """
     cpus = usable_cpus()
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() if log_to is None else log_to.open("a+b") as log:
         if cpu is not None:
             pin(0, {cpu})  # the child and all its threads inherit it
         process = await asyncio.create_subprocess_exec(
@@ -80,6 +88,8 @@ async def own_server(
             *options,
             stdout=log,
             stderr=log,
+            env=None if root is None else {**os.environ, "PYTHONPATH": str(root)},
+            cwd=root,
         )
         if cpu is not None:
             pin(0, set(cpus))

@@ -21,7 +21,7 @@ _COLUMNS = (
 _WIDTH = 180
 """A table that is cut off to fit into a narrow terminal says nothing."""
 Matrix = Mapping[str, Sequence[CellRun]]
-"""The cells' runs, by the state of the ladder: `on`, `off`."""
+"""The cells' runs, by the state of the ladder: `off`, `on`, `spare`."""
 
 
 def figures_of(turns: Sequence[FaultTurn]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def line_of(run: CellRun, ladder: str) -> str:
         + (f" ({'+'.join(turn.rungs)})" if turn.rungs else "")
         for turn in run.during()
     )
-    return f"{ladder:<4}{run.cell.name:<15}{turns}{'' if run.is_recovered else '; NOT RECOVERED'}"
+    return f"{ladder:<6}{run.cell.name:<15}{turns}{'' if run.is_recovered else '; NOT RECOVERED'}"
 
 
 def _of(runs: Sequence[CellRun], stage: str) -> list[CellRun]:

@@ -183,7 +183,8 @@ async def _ask(caller: Caller, line: Line, turn: FaultTurn, timeout_ms: int) -> 
     await caller.until(lambda: caller.now_sample() >= said.end_sample)
 
     def is_over() -> bool:
-        return len(seen.measured) > n_ledgers and caller.is_settled()
+        told = seen.measured[n_ledgers:]
+        return bool(told) and caller.is_settled() and not is_promise(told[-1].ledger)
 
     by = speech_end + timeout_ms * _PER_MS
     while not await caller.until(is_over, by_sample=by):
@@ -201,6 +202,12 @@ async def _ask(caller: Caller, line: Line, turn: FaultTurn, timeout_ms: int) -> 
     turn.said = " ".join(reply.text.strip() for reply in seen.replies[n_replies:])
     turn.ledgers = [dict(measured.ledger) for measured in seen.measured[n_ledgers:]]
     turn.errors = [str(error.get("code")) for error in seen.errors[n_errors:]]
+
+
+def is_promise(ledger: Ledger) -> bool:
+    """Whether something was said only to fill a silence, so that more must follow."""
+    rungs = [taken["rung"] for taken in ledger.get("rungs", ())]
+    return rungs[-1:] == ["filler"] and ledger.get("outcome") in ("refused", "silent")
 
 
 async def _pause(caller: Caller, ms: float) -> None:

@@ -6,16 +6,19 @@ each is reached through a proxy that can fail in its place.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.bench_server import free_port, own_server
 from voicestack.cli.dialing import NoServer
+from voicestack.cli.fault_cells import STAGES
 from voicestack.cli.fault_proxy import FaultProxy
 from voicestack.core.errors import StageUnavailable
 from voicestack.engines.llama_server import LlamaOptions, LlamaServer
 
 _START_S = 120.0
+SPARE = "spare"
 REPLICA = (
     *("profile=replica", "llm.engine=scripted", "llm.prime=false", "vad.engine=energy"),
     *("webrtc.enabled=false", "budget.readiness_turn_ms=60000"),
@@ -35,7 +38,7 @@ def options_of(sets: Sequence[str], config: str = "embedded") -> list[str]:
 
 @asynccontextmanager
 async def stage_proxies(clock: Clock) -> AsyncIterator[dict[str, FaultProxy]]:
-    """The stages' servers, started, each behind its proxy, by the stage's name.
+    """The stages' servers, started, each behind its proxy, by the stage's name; and a second way to each.
 
     Raises:
         NoServer: one of them does not become ready.
@@ -54,22 +57,30 @@ async def stage_proxies(clock: Clock) -> AsyncIterator[dict[str, FaultProxy]]:
             raise NoServer(str(gone)) from gone
         speech = f"http://127.0.0.1:{port}"
         targets = {"asr": speech, "llm": llama.url, "tts": speech}
+        ways = {**targets, **{f"{SPARE}-{stage}": url for stage, url in targets.items()}}
         yield {
-            stage: await stack.enter_async_context(FaultProxy(url, clock=clock))
-            for stage, url in targets.items()
+            name: await stack.enter_async_context(FaultProxy(url, clock=clock)) for name, url in ways.items()
         }
 
 
 @asynccontextmanager
 async def server_under_test(
-    proxies: Mapping[str, FaultProxy], *, enforce: bool, sets: Sequence[str] = ()
+    proxies: Mapping[str, FaultProxy],
+    *,
+    enforce: bool,
+    spare: bool = False,
+    sets: Sequence[str] = (),
+    log_to: Path | None = None,
 ) -> AsyncIterator[str]:
     """A voicestack whose stages are behind the proxies. Yields its address.
 
     Args:
         proxies: By stage.
         enforce: `ladder.enforce`.
+        spare: Each stage has a second replica, which nothing happens to. It is the same process by another
+            way, so that it costs nothing while it is not asked.
         sets: Further settings, `key=value`.
+        log_to: Its log is added to this file.
 
     Raises:
         NoServer: it does not become ready.
@@ -80,6 +91,8 @@ async def server_under_test(
         f"llm.url={proxies['llm'].url}/v1",
         f"tts_server.url={proxies['tts'].url}/v1",
         f"ladder.enforce={str(enforce).lower()}",
+        *(f"fleet.{stage}.{SPARE}.url={proxies[f'{SPARE}-{stage}'].url}/v1" for stage in STAGES if spare),
     )
-    async with own_server(options_of([*UNDER_TEST, *where, *sets]), port=port, cpu=None, ready_s=_START_S):
+    options = options_of([*UNDER_TEST, *where, *sets])
+    async with own_server(options, port=port, cpu=None, ready_s=_START_S, log_to=log_to):
         yield f"ws://127.0.0.1:{port}"

@@ -47,31 +47,31 @@ LOOK_EVERY_TURNS = 100
 
 
 class Unobserved:
-    """Satisfies `ports.Observer`, and keeps nothing."""
+    """Satisfies `watching.Observer`, and keeps nothing."""
 
     def turn_measured(self, marks: TurnMarks) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
     def turn_recorded(self, record: TurnRecord) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
     def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
     def heard_disbelieved(self) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
     def playout_sent(self, late_ns: int) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
     def barge_in(self, decision_to_flush_ns: int) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
     def draft_ended(self, *, won: bool) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
     def stage_failed(self, stage: str, code: str) -> None:
-        """See `ports.Observer`."""
+        """See `watching.Observer`."""
 
 
 class _NeverLate:
@@ -153,14 +153,14 @@ def bench_metrics(listeners: list[TurnListener]) -> Metrics:
 
 
 class LookedAt:
-    """A ring that somebody looks at now and then. Satisfies `ports.TurnListener`."""
+    """A ring that somebody looks at now and then. Satisfies `listener.TurnListener`."""
 
     def __init__(self) -> None:
         self._ring = Ring(RING_TURNS)
         self._n = 0
 
     def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `ports.TurnListener`."""
+        """See `listener.TurnListener`."""
         self._ring.answer_heard(turn_id, marks)
 
     def turn_recorded(self, record: TurnRecord) -> None:

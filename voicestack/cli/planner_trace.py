@@ -10,7 +10,7 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.cli.own_engines import own_llm, own_tts
 from voicestack.config.schema import Config
-from voicestack.core.errors import ConfigError
+from voicestack.core.errors import ConfigError, StageError
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.phrases import Phrases, speakable
@@ -98,12 +98,12 @@ async def record(
 
     Raises:
         ConfigError: the engines cannot be had.
-        StageError: one failed.
+        StageError: not even one turn went well.
     """
-    turns: list[Served] = []
     async with own_llm(config, clock) as llm, own_tts(config, clock) as tts:
-        ask = _Asked(config, clock, llm, tts, turns)
+        ask = _Asked(config, clock, llm, tts, tell)
         await ask.turn("warm-up", QUESTIONS[0])
+        turns = ask.done
         turns.clear()
         for place, n_callers in enumerate(loads):
             tell(f"{n_callers} at once ...")
@@ -118,39 +118,46 @@ async def record(
 
 
 class _Asked:
-    """Turns, one after the other or at once."""
+    """Turns, one after the other or at once; those that are over are in `done`."""
 
-    def __init__(self, config: Config, clock: Clock, llm: Llm, tts: Tts, turns: list[Served]) -> None:
+    def __init__(self, config: Config, clock: Clock, llm: Llm, tts: Tts, tell: Callable[[str], None]) -> None:
         self._instructions = Message("system", config.session.instructions)
-        self._clock, self._llm, self._tts, self._turns = clock, llm, tts, turns
+        self._clock, self._llm, self._tts, self._tell = clock, llm, tts, tell
+        self.done: list[Served] = []
         self._zero_ns, self._n_in_flight = clock.now_ns(), 0
 
     async def turns(self, name: str, begin: int, n: int) -> None:
         """One caller's."""
         for number in range(n):
-            await self.turn(name, QUESTIONS[(begin + number) % len(QUESTIONS)])
+            try:
+                await self.turn(name, QUESTIONS[(begin + number) % len(QUESTIONS)])
+            except StageError as error:
+                self._tell(f"left out: {error}")
         self._llm.release(SessionId(name))
 
     async def turn(self, name: str, question: str) -> None:
         """Ask, and write down what it took."""
         self._n_in_flight += 1
+        try:
+            self.done.append(await self._served(name, question))
+        finally:
+            self._n_in_flight -= 1
+
+    async def _served(self, name: str, question: str) -> Served:
         began_ns, n_in_flight = self._clock.now_ns(), self._n_in_flight
         request = LlmRequest(SessionId(name), TurnId(1), (self._instructions, Message("user", question)))
         async with aclosing(self._llm.reply(request)) as deltas:
             texts = (delta.text async for delta in deltas)
             first_ns, (phrase, at_ns), (short, short_ns) = await self._phrases(texts)
         tts_ms, short_tts_ms = await self._first_sound_ms(phrase), await self._first_sound_ms(short)
-        self._n_in_flight -= 1
-        self._turns.append(
-            Served(
-                (began_ns - self._zero_ns) / 1e6,
-                n_in_flight,
-                (first_ns - began_ns) / 1e6,
-                (at_ns - first_ns) / 1e6,
-                tts_ms,
-                (short_ns - first_ns) / 1e6,
-                short_tts_ms,
-            )
+        return Served(
+            (began_ns - self._zero_ns) / 1e6,
+            n_in_flight,
+            (first_ns - began_ns) / 1e6,
+            (at_ns - first_ns) / 1e6,
+            tts_ms,
+            (short_ns - first_ns) / 1e6,
+            short_tts_ms,
         )
 
     async def _phrases(self, texts: AsyncIterator[str]) -> tuple[int, tuple[str, int], tuple[str, int]]:

@@ -43,6 +43,9 @@ class LlmReplicaSection(ReplicaSection):
 
     small: bool = False
     """A smaller and faster model: it writes beginnings of answers, and nothing else."""
+    speculates: bool = False
+    """Speculative decoding is on there. No server lets a request switch it off, so the rung `speculation` is
+    to ask a replica that has none."""
 
 
 class TtsReplicaSection(ReplicaSection):

@@ -1,5 +1,6 @@
 """All that is known of one turn when it is over: the row of the ledger."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,6 +81,7 @@ class TurnRecord:
         read_tokens: Prompt.
         written_tokens: Answer.
         failure: Stable code of what broke it; empty for nothing.
+        blame: The stage that is to blame, see `blame_of`; empty where the stages' shares are not known.
         user_text: What the user said; empty unless transcripts are kept.
         agent_text: What was heard of the answer; likewise.
     """
@@ -100,6 +102,7 @@ class TurnRecord:
     read_tokens: int = 0
     written_tokens: int = 0
     failure: str = ""
+    blame: str = ""
     user_text: str = field(default="", repr=False)
     agent_text: str = field(default="", repr=False)
 
@@ -107,11 +110,13 @@ class TurnRecord:
     def verdict(self) -> Verdict:
         """Whether the budget was kept."""
         response_ms = self.marks.response_ms
-        if response_ms is not None and response_ms <= self.budget_ms:
+        is_whole = self.outcome not in ("refused", "failed")
+        if is_whole and response_ms is not None and response_ms <= self.budget_ms:
             return "met"
         silence_ms = self.silence_ms
-        if silence_ms is None:
-            return "unmeasured"
+        if silence_ms is None:  # a turn that came to nothing, or one in which nothing was to be said
+            is_mute = Mark.SPEECH_END in self.marks.at_ns and not is_whole
+            return "missed" if is_mute else "unmeasured"
         says_so = any(not taken.rung.is_answer for taken in self.taken)
         return "declared" if says_so and silence_ms <= DEAD_AIR_MS else "missed"
 
@@ -137,9 +142,8 @@ class TurnRecord:
 
     @property
     def blamed(self) -> str:
-        """The stage with the most time on the critical path: what to look at when the budget was missed."""
-        spans = self.marks.spans()
-        return max(spans, key=exposed_ms).stage if spans else ""
+        """The stage to look at when the budget was missed."""
+        return self.blame or blame_of(self.marks.spans(), {})
 
 
 DEAD_AIR_MS = 1_500
@@ -149,3 +153,13 @@ DEAD_AIR_MS = 1_500
 def exposed_ms(span: Span) -> float:
     """The part of a stage that the user waited for."""
     return span.duration_ms - span.hidden_ms
+
+
+def blame_of(spans: Sequence[Span], shares_ms: Mapping[str, float]) -> str:
+    """The stage whose part of the critical path is longest beyond its share of the budget; empty for none.
+
+    Not simply the longest: to notice the end of a turn takes half a second in every turn, as it should.
+    """
+    if not spans:
+        return ""
+    return max(spans, key=lambda span: exposed_ms(span) - shares_ms.get(span.stage, 0.0)).stage

@@ -137,6 +137,10 @@ class LlmPool:
             roster.stay(session, home)
         yield Way(Rung.FULL, home, self._extra_ms(pick.replica))
         without = {home, *self._not_for(session)}
+        if pick.member.about.speculates:
+            plain = Wish(home, without | roster.speculating(), elsewhere=True, only_good=True, only_near=True)
+            if (calm := roster.pick(plain)) is not None:
+                yield Way(Rung.SPECULATION, calm.member.name, self._extra_ms(calm.replica))
         second = roster.pick(
             Wish(
                 without=without,
@@ -152,11 +156,6 @@ class LlmPool:
         if other is not None:
             margin_ms = roster.policy.margin_ms if other.choice.is_away else 0.0
             yield Way(Rung.SHED, other.member.name, self._extra_ms(other.replica) + margin_ms)
-
-    def expect_ms(self) -> float:
-        """How long one more request would wait for its first token, in one case of two."""
-        roster = self.roster
-        return min(roster.forecast_ms(replica) for replica in roster.now())
 
     def n_in_flight(self, replica: str) -> int:
         """See `ways.Ways`."""

@@ -37,6 +37,7 @@ class About:
         places: Requests that it computes at the same time.
         cap: Requests that are made at the same time at most; None for any number.
         rtt_ms: The way there and back, until it is measured.
+        speculates: It drafts tokens and checks several at once, which makes the first one later.
     """
 
     name: str
@@ -46,6 +47,7 @@ class About:
     places: int = 1
     cap: int | None = None
     rtt_ms: float = 0.0
+    speculates: bool = False
 
 
 @dataclass(slots=True)

@@ -1,6 +1,8 @@
 """How does a reply get its first token? Replicas are asked, one after the other or two at a time."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Set
 
 from voicestack.aio.clock import Clock
 from voicestack.aio.orders import Orders
@@ -14,6 +16,9 @@ from voicestack.fleet.lane import Lane
 from voicestack.fleet.roster import Importance, Pick, Roster
 from voicestack.fleet.wording import importance_of, inner, moved_reason
 from voicestack.ports import Llm, LlmRequest
+
+MAX_TRIES = 2
+"""A replica that fails is asked once more when nobody else is left: a turn without an answer costs more."""
 
 
 class Race:
@@ -44,7 +49,7 @@ class Race:
         self._clock, self._scope, self._may_shed = clock, scope, may_shed
         self._news = asyncio.Event()
         self._lanes: list[Lane] = []
-        self._failed: set[str] = set()
+        self._failed: Counter[str] = Counter()
         self._left: set[str] = set()
         self._error: StageError | None = None
         self._importance = importance_of(request)
@@ -81,6 +86,9 @@ class Race:
         remaining_ms = None if deadline is None else deadline.remaining_ms(self._clock.now_ns())
         wish = Wish(home, self._not_for_us(), remaining_ms)
         pick = await roster.picked(wish, self._importance, deadline, may_shed=self._may_shed)
+        if request.rung is Rung.SPECULATION and pick.member.about.speculates:
+            plain = self._elsewhere(pick.member.name, roster.speculating())
+            return (plain or pick), Rung.FULL
         if request.rung is Rung.SHED:
             moved = roster.pick(
                 Wish(pick.member.name, wish.without, remaining_ms, elsewhere=True, only_good=True),
@@ -115,7 +123,7 @@ class Race:
                 return lane
         for lane in [lane for lane in self._lanes if lane.error is not None]:
             self._lanes.remove(lane)
-            self._failed.add(lane.name)
+            self._failed[lane.name] += MAX_TRIES if isinstance(lane.error, StageRejected) else 1
             self._error = self._error or lane.error
             if not self._lanes:
                 assert lane.error is not None
@@ -127,16 +135,24 @@ class Race:
         assert self._error is not None
         if not (error.retryable or isinstance(error, StageRejected)):
             raise error
-        without = self._failed | self._left | self._not_for_us()
-        pick = self._roster.pick(Wish(without=without), self._importance)
-        if pick is None and self._left:
-            without, self._left = without - self._left, set()
-            pick = self._roster.pick(Wish(without=without), self._importance)
+        pick = self._another()
         if pick is None:
             raise self._error
         self._roster.counts["retries"] += 1
         self._took("overloaded" if isinstance(error, StageOverloaded) else "failed", pick.choice.forecast_ms)
         self._start(pick, Rung.SHED)
+
+    def _another(self) -> Pick[Llm] | None:
+        """One that has not been asked; else one that was left, or that failed only once: it may be back."""
+        roster, asked = self._roster, set(self._failed)
+        spent = {name for name, n_tries in self._failed.items() if n_tries >= MAX_TRIES}
+        rounds = [asked | self._left, asked, spent if len(roster.members) > 1 else asked]
+        for without in rounds:
+            pick = roster.pick(Wish(without=without | self._not_for_us()), self._importance)
+            if pick is not None:
+                self._left.discard(pick.member.name)
+                return pick
+        return None
 
     async def _obey(self, orders: Orders) -> None:
         while True:
@@ -145,13 +161,15 @@ class Race:
                 self._hedge()
             elif rung is Rung.SHED:
                 self._shed()
+            elif rung is Rung.SPECULATION and any(lane.pick.member.about.speculates for lane in self._lanes):
+                self._shed(self._roster.speculating())
 
     def _hedge(self) -> None:
         """Ask a second one as well, if one is good for it and it has not been done too often."""
         if len(self._lanes) != 1 or self._lanes[0].first is not None:
             return
         wish = self._hedging
-        without = self._failed | {self._lanes[0].name} | self._not_for_us()
+        without = {*self._failed, self._lanes[0].name} | self._not_for_us()
         pick = self._roster.pick(
             Wish("", without, only_good=True, only_near=wish.only_near, most_ratio=wish.most_ratio),
             Importance.HEDGE,
@@ -162,15 +180,20 @@ class Race:
         self._roster.counts["hedges"] += 1
         self._start(pick, Rung.HEDGE)
 
-    def _shed(self) -> None:
+    def _elsewhere(self, home: str, but: Set[str] = frozenset()) -> Pick[Llm] | None:
+        """Another one that is good for it, and none of those."""
+        without = (
+            {*self._failed} | self._left | {lane.name for lane in self._lanes} | self._not_for_us() | but
+        )
+        wish = Wish(home, without, elsewhere=True, only_good=True, only_near=bool(but))
+        return self._roster.pick(wish, self._importance)
+
+    def _shed(self, but: Set[str] = frozenset()) -> None:
         """Another one answers in the place of those that are asked, if there is one that is good for it."""
         if any(lane.first is not None for lane in self._lanes):
             return
         asked = {lane.name for lane in self._lanes}
-        without = self._failed | self._left | asked | self._not_for_us()
-        home = self._lanes[0].name if self._lanes else ""
-        wish = Wish(home, without, elsewhere=True, only_good=True)
-        pick = self._roster.pick(wish, self._importance)
+        pick = self._elsewhere(self._lanes[0].name if self._lanes else "", but)
         if pick is None:
             self._roster.counts["sheds_denied"] += 1
             return

@@ -109,6 +109,10 @@ class Roster(Generic[E]):
         """How they are."""
         return [member.now() for member in self.members.values()]
 
+    def speculating(self) -> set[str]:
+        """Those that decode speculatively."""
+        return {name for name, member in self.members.items() if member.about.speculates}
+
     def pick(
         self,
         wish: Wish,

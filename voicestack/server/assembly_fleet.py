@@ -18,6 +18,7 @@ from voicestack.fleet.asr_pool import AsrPool, probe_asr
 from voicestack.fleet.breaker import BreakerPolicy
 from voicestack.fleet.choose import ChoosePolicy
 from voicestack.fleet.figures import Pace
+from voicestack.fleet.guests import Guests
 from voicestack.fleet.keeper import Keeper, Kept, Ping
 from voicestack.fleet.llm_pool import Hedging, LlmPool, probe_llm
 from voicestack.fleet.member import About, Health, Member
@@ -54,7 +55,7 @@ class Fleet:
         llm: the language models,
         tts: and the voices, as one of each.
         small_llm: The small language models, which begin answers; None without any.
-        spill: This server's own language model, for other servers: it sends nothing on.
+        spill: This server's own language model, for other servers.
         keeper: Looks after the replicas.
         closes: Connections to them.
     """
@@ -63,7 +64,7 @@ class Fleet:
     llm: LlmPool
     tts: TtsPool
     small_llm: LlmPool | None
-    spill: LlmPool
+    spill: Guests
     keeper: Keeper
     closes: tuple[Callable[[], Awaitable[None]], ...]
 
@@ -113,7 +114,7 @@ def fleet_of(config: Config, own: Own, clock: Clock) -> Fleet:
         making.llm_pool(llms),
         TtsPool(making.roster(tts, stay_ms=fleet.tts_patience_ms), patience_ms=fleet.tts_patience_ms),
         making.llm_pool(small) if small else None,
-        making.llm_pool([llm_local]),
+        Guests(making.roster([llm_local])),
         Keeper(kept, fleet.probe_s),
         tuple(making.closes),
     )
@@ -166,6 +167,8 @@ class _Making:
         n_places = places.get(config.llm.engine, MANY) if stage == "llm" else MANY
         cap = config.fleet.max_requests or None
         about = About(LOCAL, config.fleet.region, stage, "local", n_places, cap if stage == "llm" else None)
+        drafts = config.llm.engine == "vllm" and config.vllm.speculation != "off"
+        about = replace(about, speculates=drafts and stage == "llm")
         return self._member(engine, about, partial(_state_of, engine, runs))
 
     def llm_members(self) -> tuple[list[Member[Llm]], list[Member[Llm]]]:
@@ -225,7 +228,8 @@ class _Making:
 
     def _remote(self, engine: E, name: str, section: ReplicaSection, stage: Stage) -> Member[E]:
         cap = section.max_requests
-        about = About(name, section.region, stage, "openai", cap, cap, section.rtt_ms)
+        drafts = isinstance(section, LlmReplicaSection) and section.speculates
+        about = About(name, section.region, stage, "openai", cap, cap, section.rtt_ms, drafts)
         member = self._member(engine, about, None)
         member.health = Health(section.rtt_ms, "cold")  # until it has been asked
         ping = ReplicaPing(section.url, clock=self._clock, api_key=_key(section))

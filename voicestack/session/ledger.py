@@ -9,7 +9,7 @@ from voicestack.core.ids import TurnId
 from voicestack.core.marks import Mark, TurnMarks
 from voicestack.core.notes import Usage
 from voicestack.core.rungs import Rung, Taken
-from voicestack.core.turn_record import Origin, Outcome, TurnRecord, Use
+from voicestack.core.turn_record import Origin, Outcome, TurnRecord, Use, blame_of
 from voicestack.core.watching import Observer, Trail
 from voicestack.session.ears import SpeechEvent
 from voicestack.turn.events import SpeechEnded, SpeechPaused, WordsHeard
@@ -201,6 +201,7 @@ class Ledger:
         n_wasted, self._n_wasted = self._n_wasted + page.n_wasted, 0
         whose, written = self._whose, ending.usage.output_tokens
         began_ns = page.at.get(Mark.SPEECH_END, page.began_ns)
+        marks = TurnMarks(page.at, drafted=page.drafted, interrupted=ending.outcome == "interrupted")
         return TurnRecord(
             id=self._record_id(turn),
             session=whose.session,
@@ -208,7 +209,7 @@ class Ledger:
             origin=whose.origin,
             began_unix_ms=whose.unix_ms + (began_ns - whose.at_ns) // 1_000_000,
             budget_ms=whose.budget.turn_ms,
-            marks=TurnMarks(page.at, drafted=page.drafted, interrupted=ending.outcome == "interrupted"),
+            marks=marks,
             outcome=ending.outcome,
             taken=tuple(page.taken),
             uses=tuple(page.uses),
@@ -218,6 +219,7 @@ class Ledger:
             read_tokens=ending.usage.input_tokens,
             written_tokens=written,
             failure=ending.failure,
+            blame=blame_of(marks.spans(), whose.budget.shares_ms),
             user_text=ending.user_text,
             agent_text=ending.agent_text,
         )

@@ -23,13 +23,14 @@ from voicestack.ports import Forecaster, LlmRequest
 from voicestack.session.alarm import Alarm
 from voicestack.session.mouth import LiveReply
 from voicestack.session.reply import FIRST_WORDS
+from voicestack.session.tuning import SAY_MS
 from voicestack.turn.plan import Choice, filler_due_in_ms, look_again_in_ms, plan
 
 SHORT_WORDS = 2
 """The first phrase after so many words when time is short: the fewest that sound like a phrase."""
 
-FILLER_MS = 30.0
-"""What it takes to say a prepared sentence: one frame, and a turn of the event loop on a busy machine."""
+RETRY_MS = 30.0
+"""A sentence that is not there yet is asked for again after so long: a frame and a half."""
 
 FILLER_EVERY_MS = 3_500.0
 """Between the beginnings of two fillers: people ask "hello?" after some three seconds of silence."""
@@ -161,7 +162,7 @@ class Pace:
             orders = live.request.orders
             assert orders is not None
             orders.give(choice.rung)
-        is_hopeless = choice.say is Rung.REFUSAL and remaining_ms <= FILLER_MS
+        is_hopeless = choice.say is Rung.REFUSAL and remaining_ms <= SAY_MS
         if (deadline.is_expired(now_ns) or is_hopeless) and self._budget.allows(Rung.REFUSAL):
             self._rest()
             self._paced.on_given_up(live, "forecast" if is_hopeless else "gave_up")
@@ -181,13 +182,13 @@ class Pace:
     def _filler_in_ms(self, now_ns: int, choice: Choice, remaining_ms: float) -> float:
         if self._filled_ns is not None:
             return FILLER_EVERY_MS - (now_ns - self._filled_ns) / 1e6
-        return filler_due_in_ms(remaining_ms, self._budget, FILLER_MS, choice)
+        return filler_due_in_ms(remaining_ms, self._budget, SAY_MS, choice)
 
     def _next_ns(self, now_ns: int, deadline: Deadline, choice: Choice, looks_ms: float) -> int | None:
         waits_ms = [looks_ms, deadline.left_ms(now_ns)]
         if self._budget.allows(Rung.FILLER):
             # A sentence that is not there yet is asked for again a little later.
-            waits_ms.append(self._filler_in_ms(now_ns, choice, deadline.remaining_ms(now_ns)) or FILLER_MS)
+            waits_ms.append(self._filler_in_ms(now_ns, choice, deadline.remaining_ms(now_ns)) or RETRY_MS)
         wait_ms = min((ms for ms in waits_ms if ms > 0), default=None)
         return None if wait_ms is None else now_ns + round(wait_ms * 1e6)
 

@@ -77,11 +77,10 @@ class Stopgaps:
 
     def apologise(self, live: LiveReply) -> None:
         """Say why there is no answer, or no more of it."""
-        if live.n_frames or not self._tuning.budget.allows(Rung.REFUSAL):
-            self._mouth.apologise(live, self._tuning.apology)
-            return
-        self._mouth.apologise(live, self._tuning.refusal)
-        if live.request.trail is not None:
+        is_allowed = self._tuning.budget.allows(Rung.REFUSAL)
+        is_whole = is_allowed and not live.n_frames  # nothing of the answer was heard
+        self._mouth.apologise(live, self._tuning.refusal if is_whole else self._tuning.apology)
+        if is_allowed and live.request.trail is not None:
             late = isinstance(live.error, GivenUp)
             live.request.trail.took(Rung.REFUSAL, "gave_up" if late else "failed")
 

@@ -80,5 +80,7 @@ class Tuning:
         return replace(self.policy, excuse=self.budget.allows(Rung.REFUSAL), say_by_ns=say_by_ns)
 
 
-SAY_MS = 50.0
-"""Before something is heard it must be said: two frames, and a turn of the loop on a busy machine."""
+SAY_MS = 150.0
+"""What it takes from the decision to say something until it is heard: two windows of VAD by which the user's
+last sample is known late, a frame each way, the sentence's onset, and a turn of the loop on a busy machine.
+Measured on the waveform: 50-76 ms on a loopback."""

@@ -84,7 +84,8 @@ class Metrics:
         llm: What requests to the language model took.
         engines: What the engines say of themselves, and how they started.
         turns: Budgets, rungs, objectives.
-        listeners: Who else is told of every turn. Must not wait.
+        on_turn: Is called with every turn that is over. Must not wait.
+        listeners: Who else is told of turns. Must not wait.
         exports: What else is exported, asked at every scrape.
         queues: What waits in front of the stages.
     """
@@ -109,6 +110,7 @@ class Metrics:
         self.llm = LlmReadings()
         self.engines = EngineReadings()
         self.turns = TurnReadings(tenants)
+        self.on_turn: list[Callable[[TurnRecord], None]] = []
         self.exports: list[Callable[[], Iterator[Metric]]] = []
         self.queues = QueueReadings()
         self._n_sessions = 0
@@ -134,6 +136,8 @@ class Metrics:
     def turn_recorded(self, record: TurnRecord) -> None:
         """See `ports.Observer`."""
         self.turns.recorded(record)
+        for tell in self.on_turn:
+            tell(record)
         for listener in self.listeners:
             listener.turn_recorded(record)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from voicestack.core.marks import Mark, Span, hidden_ms, work_ms
 from voicestack.core.rungs import Rung
-from voicestack.core.turn_record import TurnRecord, Use, exposed_ms
+from voicestack.core.turn_record import TurnRecord, Use
 
 Value = str | bool | int | float
 Values = Mapping[str, Value]
@@ -189,7 +189,7 @@ def _turn_values(record: TurnRecord, spans: Sequence[Span]) -> Values:
         "voicestack.budget_ms": record.budget_ms,
         "voicestack.verdict": record.verdict,
         "voicestack.outcome": record.outcome,
-        "voicestack.blamed": max(spans, key=exposed_ms).stage if spans else "",
+        "voicestack.blamed": record.blamed,
         "voicestack.rung": worst.value,
         "voicestack.cold": record.was_cold,
         "voicestack.cut_off": record.was_cut_off,

@@ -43,7 +43,7 @@ NOISY = ("opentelemetry.exporter.otlp", "opentelemetry.sdk.trace")
 
 
 class TurnSpans:
-    """Sends turns as traces. Satisfies `ports.TurnListener`.
+    """Sends turns as traces. Satisfies `listener.TurnListener`.
 
     Args:
         exporter: Where to.
@@ -78,7 +78,7 @@ class TurnSpans:
         self._woken.set()
 
     def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `ports.TurnListener`. A trace is not changed; most answers are heard before they are over."""
+        """See `listener.TurnListener`. Nothing to do: most answers are heard before they are over."""
 
     async def run(self) -> None:
         """Send what is there, until cancelled; then what is left, if the collector was there."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from voicestack.core.marks import STAGES, Mark, TurnMarks, hidden_ms, work_ms
 from voicestack.core.rungs import Rung
-from voicestack.core.turn_record import Outcome, TurnRecord, Verdict, exposed_ms
+from voicestack.core.turn_record import Outcome, TurnRecord, Verdict
 from voicestack.telemetry.slo import was_dead_air
 from voicestack.telemetry.turn_filter import Reader, TurnFilter
 
@@ -194,7 +194,7 @@ class TurnTable:
         for span in spans:
             place = STAGES.index(span.stage)
             lasted[place], hidden[place] = span.duration_ms, span.hidden_ms
-        blamed = STAGES.index(max(spans, key=exposed_ms).stage) if spans else -1
+        blamed = STAGES.index(record.blamed) if record.blamed else -1
         rungs = 0
         for taken in record.taken:
             rungs |= 1 << taken.rung.place

@@ -100,7 +100,7 @@ class TurnReadings:
         self._verdicts[way][verdict] += 1
         self._outcomes[way][record.outcome] += 1
         if verdict in ("declared", "missed") and spans:
-            self._blamed[max(spans, key=exposed_ms).stage] += 1
+            self._blamed[record.blamed] += 1
         for taken in record.taken:
             self._rungs[taken.rung, taken.reason if taken.reason in REASONS else OTHER] += 1
         self._tokens["read"] += record.read_tokens

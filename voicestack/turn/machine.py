@@ -80,9 +80,9 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
             return replace(s, words_due_ns=due, idle_at_ns=None), ()
 
         case WordsHeard(at_ns=now, utterance=u, text=text, lost=lost) if u in s.awaited or u in s.overdue:
-            # What nobody waits for any more and does not come has been excused already.
-            s = replace(s, lost=s.lost or (lost and u in s.awaited))
-            return _answer(_hear(s, now, u, text, policy), policy)
+            # Who was told to wait for the answer must be told that there is none.
+            lost = lost or (u in s.overdue and not text)
+            return _answer(_hear(replace(s, lost=s.lost or lost), now, u, text, policy), policy)
 
         case Tick(at_ns=now):
             return _wake(s, now, policy)
@@ -112,12 +112,14 @@ def step(s: State, e: Event, policy: Policy) -> Step:  # noqa: PLR0911 (it is a 
 
 def _hear(s: State, now_ns: int, utterance: UtteranceId, text: str, policy: Policy) -> State:
     awaited = tuple(u for u in s.awaited if u != utterance)
+    # Late words change nothing about how long others are waited for.
+    due_ns = policy.words_due_ns(now_ns, now_ns) if awaited != s.awaited else s.words_due_ns
     return replace(
         s,
         heard=join_words(s.heard, text),
         awaited=awaited,
         overdue=tuple(u for u in s.overdue if u != utterance),
-        words_due_ns=now_ns + policy.words_deadline_ns if awaited else None,
+        words_due_ns=due_ns if awaited else None,
     )
 
 

@@ -7,23 +7,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright, Route, expect
 
 from tests.support.browser import DENIES, WITHIN_MS, Microphone, Visit, chromium, visit
+from tests.support.looks import SCHEMES, look_at
 from tests.support.served import Served, served
 from tests.support.server import SCRIPTED
 from tests.support.visitors import bearer, new_key
-from voicestack.bootstrap.web import NODE_MODULES
-
-AXE = NODE_MODULES / "axe-core" / "axe.min.js"
-SCREENSHOTS = Path(__file__).resolve().parents[3] / "build" / "screenshots"
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -60,28 +54,10 @@ def another_site(html: str) -> Iterator[str]:
             thread.join()
 
 
-def violations(seen: Visit) -> list[str]:
-    """What axe-core finds."""
-    assert AXE.exists(), "axe-core is missing: make test"
-    seen.page.evaluate(AXE.read_text() + ";0")
-    asked = {"runOnly": {"type": "tag", "values": RULES}}
-    found = seen.page.evaluate("asked => axe.run(document, asked)", asked)
-    return [
-        f"{one['id']} ({one['impact']}): {one['help']}: {node['html'][:200]} {node['failureSummary']}"
-        for one in found["violations"]
-        for node in one["nodes"]
-    ]
-
-
 def look(seen: Visit, name: str) -> None:
     """Check what is to be seen now, in light and dark, on a large screen and a small one; keep pictures."""
-    for scheme, (size, (width, height)) in product(SCHEMES, SIZES.items()):
-        seen.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        seen.page.set_viewport_size({"width": width, "height": height})
-        seen.page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-{size}.png", full_page=True)
-        assert violations(seen) == [], f"{scheme}, {size}"
-        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert seen.page.evaluate(overflow) <= 0, f"{scheme}, {size}: it is wider than the screen"
+    for scheme, size in product(SCHEMES, ("desktop", "phone")):
+        look_at(seen.page, name, scheme, size)
 
 
 def test_it_can_be_used_and_read_in_every_state(

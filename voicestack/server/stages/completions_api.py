@@ -16,7 +16,8 @@ from voicestack.core.deadline import Deadline
 from voicestack.core.errors import PeerProtocolError, StageError, StageExpired
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.rungs import Rung
-from voicestack.ports import Llm, LlmDelta, LlmRequest
+from voicestack.fleet.guests import Guests
+from voicestack.ports import LlmDelta, LlmRequest
 from voicestack.server.stages.chat_wire import ChatWish
 from voicestack.server.stages.chat_words import Chunks, Whole, messages_of, toolbox_of
 from voicestack.server.stages.endpoint import SSE, Reply, limited, uploading, while_here
@@ -35,16 +36,14 @@ class CompletionsApi:
     Attributes:
         llm: This server's own language model.
         model: Its name.
-        expect_ms: How long one more request would wait for its first token.
         clock: Tells what is left of the time.
         new_id: Makes names.
         max_body_bytes: Longest request.
         guests: The conversations that were here last, oldest first.
     """
 
-    llm: Llm
+    llm: Guests
     model: str
-    expect_ms: Callable[[], float]
     clock: Clock
     new_id: Callable[[str], str]
     max_body_bytes: int
@@ -75,7 +74,7 @@ class CompletionsApi:
 
     def _check(self, deadline: Deadline | None) -> None:
         """Refuse what would come when nobody waits for it any more."""
-        if deadline is not None and self.expect_ms() >= deadline.left_ms(self.clock.now_ns()):
+        if deadline is not None and self.llm.expect_ms() >= deadline.left_ms(self.clock.now_ns()):
             raise StageExpired("it would come when nobody wants it any more", stage="llm")
 
     async def _wish(self, request: Request) -> ChatWish:

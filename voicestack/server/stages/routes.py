@@ -8,7 +8,7 @@ from voicestack.aio.clock import Clock, unix_s
 from voicestack.config.derived import languages_of
 from voicestack.config.schema import Config
 from voicestack.core.errors import Overloaded
-from voicestack.fleet.llm_pool import LlmPool
+from voicestack.fleet.guests import Guests
 from voicestack.server.sessions import new_id
 from voicestack.server.stages.admission import Pace, Turnstile
 from voicestack.server.stages.completions_api import CompletionsApi
@@ -23,7 +23,7 @@ from voicestack.telemetry.metrics import Metrics
 
 def completion_routes(
     config: Config,
-    llm: LlmPool,
+    llm: Guests,
     *,
     clock: Clock,
     metrics: Metrics,
@@ -42,7 +42,6 @@ def completion_routes(
     api = CompletionsApi(
         llm,
         llm_name(config),
-        llm.expect_ms,
         clock,
         new_id,
         limits.max_chat_bytes,

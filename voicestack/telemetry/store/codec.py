@@ -73,6 +73,7 @@ def record_of(row: Mapping[Any, Any]) -> TurnRecord:
         origin=Origin(row["tenant"], row["route"], row["profile"], row["region"], row["release"]),
         began_unix_ms=row["began_unix_ms"],
         outcome=row["outcome"],
+        blame=row["blamed"],
         marks=TurnMarks(at_ns, body["drafted"], body["interrupted"]),
         taken=tuple(Taken(RUNGS[one[0]], *one[1:]) for one in body["taken"] if one[0] in RUNGS),
         uses=tuple(Use(*one) for one in body["uses"]),

@@ -58,9 +58,15 @@ describe("a long list", () => {
   it("grows at its end, and at its top", () => {
     let pages = refreshed(NO_PAGES, page(["d", "c"], "c")).pages;
     pages = appended(pages, page(["c", "b", "a"], null));
-    expect([ids(pages), pages.next, pages.nTotal]).toEqual(["dcba", null, 9]);
+    expect([ids(pages), pages.next, pages.nTotal]).toEqual(["dcba", null, 4]);
     const { pages: next, nNew } = refreshed(pages, page(["f", "e", "d"], "d", 11));
-    expect([ids(next), nNew, next.next, next.nTotal]).toEqual(["fedcba", 2, null, 11]);
+    expect([ids(next), nNew, next.next, next.nTotal]).toEqual(["fedcba", 2, null, 6]);
+  });
+
+  it("counts what is to come until all is there", () => {
+    const pages = appended(refreshed(NO_PAGES, page(["d"], "d", 7)).pages, page(["c"], "c", 6));
+    expect(pages.nTotal).toBe(6);
+    expect(appended(pages, page(["b"], null, 6)).nTotal).toBe(3);
   });
 
   it("begins anew when too much has happened", () => {

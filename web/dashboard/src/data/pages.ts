@@ -13,11 +13,13 @@ export const NO_PAGES: Pages = { rows: [], next: null, nTotal: 0 };
 /** With the page that follows. */
 export function appended(pages: Pages, page: TurnPage): Pages {
   const known = new Set(pages.rows.map((turn) => turn.id));
-  return {
-    rows: [...pages.rows, ...page.turns.filter((turn) => !known.has(turn.id))],
-    next: page.next,
-    nTotal: Math.max(page.n_total, pages.rows.length),
-  };
+  const rows = [...pages.rows, ...page.turns.filter((turn) => !known.has(turn.id))];
+  return { rows, next: page.next, nTotal: totalOf(rows, page.next, page.n_total) };
+}
+
+/** The server's count, until all is there: the oldest turns may have left the period since it counted. */
+function totalOf(rows: TurnRow[], next: string | null, n_total: number): number {
+  return next === null ? rows.length : Math.max(n_total, rows.length);
 }
 
 /**
@@ -32,7 +34,7 @@ export function refreshed(pages: Pages, page: TurnPage): { pages: Pages; nNew: n
   const fresh = new Map(page.turns.map((turn) => [turn.id, turn]));
   const below = pages.rows.filter((turn) => !page.turns.slice(0, at).some((one) => one.id === turn.id));
   const rows = [...page.turns.slice(0, at), ...below.map((turn) => fresh.get(turn.id) ?? turn)];
-  return { pages: { rows, next: pages.next, nTotal: Math.max(page.n_total, rows.length) }, nNew: at };
+  return { pages: { rows, next: pages.next, nTotal: totalOf(rows, pages.next, page.n_total) }, nNew: at };
 }
 
 /** Which rows of a long list are drawn: those in sight and some around, in steps so that few scrolls draw. */

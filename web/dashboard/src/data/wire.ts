@@ -178,6 +178,8 @@ export interface Overview {
   slo: Slo;
   series: Step[];
   interruptions: Interruptions;
+  /** What the answer could not reach back beyond, if the period is longer than that. */
+  oldest_unix_ms?: number | null;
 }
 
 export interface TurnPage {

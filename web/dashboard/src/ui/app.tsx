@@ -83,8 +83,14 @@ export function App() {
           )}
         </div>
         <main id="main" tabIndex={-1} data-gone={goneSince !== null || undefined}>
-          <Filters />
-          <Page />
+          {me === null ? (
+            <p class="note loading" aria-busy="true">Loading…</p>
+          ) : (
+            <>
+              <Filters />
+              <Page />
+            </>
+          )}
         </main>
       </div>
     </DeskContext.Provider>

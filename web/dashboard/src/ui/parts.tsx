@@ -145,7 +145,7 @@ export function Table(props: {
 }) {
   const numeric = (column: number) => (props.numeric?.includes(column) ? "numeric" : undefined);
   return (
-    <div class="table-frame" tabIndex={0} role="region" aria-label={props.caption} onKeyDown={roam}>
+    <div class="table-frame" tabIndex={0} role="region" aria-label={`${props.caption} (table)`} onKeyDown={roam}>
       <table>
         <caption class={props.shown ? "" : "unseen"}>{props.caption}</caption>
         <thead>
@@ -187,14 +187,15 @@ export function AsTable(props: Parameters<typeof Table>[0]) {
   );
 }
 
-/** Moves the focus to the heading of a page that one has just come to. */
+let arrived = false;
+
+/** The head of a view. Whoever comes to it from another one has the focus there, so that it is read out. */
 export function Title(props: { children: ComponentChildren; explain: ComponentChildren; side?: ComponentChildren; name: string }) {
   const ref = useRef<HTMLHeadingElement>(null);
-  const first = useRef(true);
   useEffect(() => {
     document.title = `${props.name} · voicestack`;
-    if (first.current) first.current = false;
-    else ref.current?.focus();
+    if (arrived) ref.current?.focus();
+    arrived = true; // the page as it was loaded: the focus stays where the browser puts it
   }, [props.name]);
   return (
     <div class="title">

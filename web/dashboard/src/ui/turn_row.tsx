@@ -1,5 +1,5 @@
 // One turn in a list: when, how long and where the time went, whether in time, what was done about it.
-import { clock, minute, ms } from "../data/format";
+import { clock, ms } from "../data/format";
 import { stackOf } from "../data/waterfall";
 import type { TurnRow } from "../data/wire";
 import { outcomeWord, rungWord, stageWord, verdictWord } from "../data/words";
@@ -27,7 +27,7 @@ export function TurnCells({ turn, longestMs }: { turn: TurnRow; longestMs: numbe
   return (
     <>
       <span role="gridcell" class="when">
-        <Go to={{ ...place, view: "turns", turn: turn.id }} tab={-1} label={`Turn of ${minute(turn.began_unix_ms)}`}>{clock(turn.began_unix_ms)}</Go>
+        <Go to={{ ...place, view: "turns", turn: turn.id }} tab={-1}>{clock(turn.began_unix_ms)}</Go>
       </span>
       <span role="gridcell" class="waited">
         <span class="value">{ms(turn.response_ms)}</span>

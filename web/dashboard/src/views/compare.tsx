@@ -80,7 +80,7 @@ function Found({ found, old }: { found: Comparison; old: boolean }) {
         <Table
           caption="Both sides"
           numeric={[1, 2]}
-          head={["", "A", "B"]}
+          head={[<span class="unseen">Figure</span>, "A", "B"]}
           rows={[
             row("Turns", count(a.n), count(b.n)),
             row("Half waited (p50)", ms(a.response.p50), ms(b.response.p50)),

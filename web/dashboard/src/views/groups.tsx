@@ -20,7 +20,7 @@ export function Groups({ found }: { found: Overview }) {
         <Table
           caption={`Wait by ${FILTER_NAMES[by]!.toLowerCase()}`}
           numeric={[1, 2, 3, 4, 5]}
-          head={[FILTER_NAMES[by]!, "Turns", "p50", "p95", "p99", "In time", ""]}
+          head={[FILTER_NAMES[by]!, "Turns", "p50", "p95", "p99", "In time", <span class="unseen">Picture</span>]}
           rows={groups.map((group) => ({ key: group.name, cells: cellsOf(group, by, found.budget_ms) }))}
         />
       )}

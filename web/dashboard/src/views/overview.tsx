@@ -1,5 +1,5 @@
 // The overview: did callers get their answers in time, and if not, why not?
-import { clock, count, many, ms, percent } from "../data/format";
+import { clock, count, many, minute, ms, percent } from "../data/format";
 import { filtered, queryOf, type Filter, type Place } from "../data/place";
 import { blame, headline } from "../data/verdicts";
 import { stacksOf } from "../data/waterfall";
@@ -26,6 +26,7 @@ export function OverviewView() {
       <Wait asked={asked} empty={(found) => (found.n_turns ? null : "No turns in this period. Choose a longer one, or remove a filter.")}>
         {(found) => (
           <div class="grid" data-old={asked.old || undefined}>
+            {found.oldest_unix_ms != null && <p class="note wide-note">Turns before {minute(found.oldest_unix_ms)} are not kept here: the figures begin then.</p>}
             <Waited found={found} />
             <Verdicts found={found} />
             <SloPanel slo={found.slo} />

@@ -197,7 +197,8 @@ function Recording({ path }: { path: string }) {
   const [trouble, setTrouble] = useState("");
   const url = new URL(path, location.href);
   if (!["http:", "https:"].includes(url.protocol)) return null;
-  if (!heldKey() || url.origin !== location.origin) return <p><a href={url.href} rel="noopener noreferrer">Recording of the call</a></p>;
+  if (url.origin !== location.origin) return <p><a href={url.href} rel="noopener noreferrer">Recording of the call</a></p>;
+  if (!heldKey()) return <audio controls preload="none" src={url.href} aria-label="Recording of the call" />;
   const fetchIt = async () => {
     try {
       const response = await reach(url.href, new AbortController().signal);

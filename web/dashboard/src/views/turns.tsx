@@ -16,7 +16,14 @@ const PAGE_TURNS = 200;
 export function TurnsView() {
   const { place } = useDesk();
   const key = keyOf(place);
-  return <Turns key={key} of={key} />;
+  return (
+    <>
+      <Title name="Turns" explain="Every question and its answer, newest first. Open one to see where its milliseconds went; tick some to compare them.">
+        Turns
+      </Title>
+      <Turns key={key} of={key} />
+    </>
+  );
 }
 
 function Turns({ of }: { of: string }) {
@@ -60,9 +67,6 @@ function Turns({ of }: { of: string }) {
 
   return (
     <>
-      <Title name="Turns" explain="Every question and its answer, newest first. Open one to see where its milliseconds went; tick some to compare them.">
-        Turns
-      </Title>
       <Selected known={state.pages.rows} />
       <Wait asked={asked} empty={(page) => (page.n_total ? null : "No turns in this period. Choose a longer one, or remove a filter.")}>
         {() => (
