@@ -36,10 +36,10 @@ FILLER_EVERY_MS = 3_500.0
 """Between the beginnings of two fillers: people ask "hello?" after some three seconds of silence."""
 
 _STAGES = {
-    Mark.LLM_FIRST_TOKEN: ("llm", Mark.LLM_SENT),
     Mark.CLAUSE_READY: ("clause", Mark.LLM_FIRST_TOKEN),
     Mark.TTS_FIRST_AUDIO: ("tts", Mark.CLAUSE_READY),
 }
+"""What is told to the forecaster, and since when it counts. Of first tokens the fleet tells, by replica."""
 
 
 class Paced(Protocol):
@@ -203,7 +203,10 @@ class Pace:
             live.request.trail.took(choice.rung, choice.reason, forecast_ms)
 
     def _forecasts(self, request: LlmRequest, waited_ms: float | None) -> tuple[Forecast, ...]:
-        return () if self._forecaster is None else self._forecaster.forecasts(request, waited_ms)
+        """What could still be done. Once the LLM writes, nobody else would be sooner."""
+        if self._forecaster is None or Mark.LLM_FIRST_TOKEN in self._at:
+            return ()
+        return self._forecaster.forecasts(request, waited_ms)
 
     def _waited_ms(self, now_ns: int) -> float | None:
         since_ns = self._ordered_ns or self._at.get(Mark.LLM_SENT)
