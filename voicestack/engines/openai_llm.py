@@ -142,7 +142,7 @@ class OpenAiLlm:
             self._stop_prime(session)
         rank = rank_of(request)
         is_up = self._child is None or self._child.is_ready
-        waits = self._precedence.work(rank, request.deadline)
+        waits = self._precedence.work(rank, request.deadline, request.promise)
         with self.measures.reply(request, is_up=is_up) as watch, waits as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
                 async with self._expiry.within(request.deadline):
