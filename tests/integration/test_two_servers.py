@@ -31,7 +31,7 @@ from voicestack.telemetry.metrics import Metrics
 
 HERE, THERE = "Here I am.", "Over there I am, and still talking."
 LIMIT_S = 60
-WARM = 'voicestack_engine_figure{engine="llm_pool",figure="replicas_good"} 2.0'
+WARM = 'voicestack_engine_figure{engine="llm_pool.b",figure="is_warm"} 1.0'
 PATIENT = ("budget.readiness_turn_ms=20000", "fleet.probe_s=0.2", "fleet.breaker_open_ms=60000")
 
 
