@@ -23,6 +23,7 @@ from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.ports import Certainty, LlmRequest, Pause, SpeechRequest, Transcript
 from voicestack.session.pace import FILLER_EVERY_MS, SHORT_WORDS
 from voicestack.session.tuning import Engines, Tuning
+from voicestack.turn.plan import MARGIN_MS
 from voicestack.turn.policy import Policy
 
 FILLER = "One moment, please."
@@ -298,6 +299,25 @@ def test_a_reply_under_way_is_ordered_to_hedge_before_the_slack_is_gone() -> Non
     assert orders is not None
     assert asyncio.run(orders.next()) is Rung.HEDGE
     assert spoken(d)[0].endswith(ANSWER)
+
+
+def test_a_rung_that_can_be_put_off_is_not_taken_if_the_answer_comes() -> None:
+    """Half of the answers come in time: worth waiting for, as long as a hedge would still be in time."""
+    foresight = Foresight(Forecast(Rung.FULL, 100, 3_000), Forecast(Rung.HEDGE, 40, 60))
+    llm = ScriptedLlm([ANSWER], first_token_ms=20)
+    _, record = foresee(llm, foresight, policy=NO_DRAFTS)
+    assert rungs(record) == []
+    assert llm.requests[0].rung is Rung.FULL
+
+
+def test_a_draft_is_hedged_before_it_is_committed() -> None:
+    """The hedge takes 600 ms: when the endpoint is decided it would be too late for it."""
+    foresight = Foresight(Forecast(Rung.FULL, 0, 3_000), Forecast(Rung.HEDGE, 400, 600))
+    _, record = foresee(ScriptedLlm([ANSWER], first_token_ms=2_500), foresight)
+    assert rungs(record)[:2] == [("draft", "soft_end"), ("hedge", "forecast")]
+    hedge = record.taken[1]
+    assert 600 <= hedge.remaining_ms <= 600 + 2 * MARGIN_MS
+    assert hedge.at_ns < record.marks.at_ns[Mark.ENDPOINT]
 
 
 def test_what_was_measured_and_what_was_never_finished_is_learned() -> None:
