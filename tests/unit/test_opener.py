@@ -122,6 +122,12 @@ def test_the_big_one_wins_when_its_first_token_is_sooner() -> None:
     assert (trial.count("late"), trial.count("wasted_tokens")) == (1, 3)
 
 
+def test_a_big_one_that_begins_again_is_not_heard_twice() -> None:
+    trial = Trial()
+    trial.big.rest = "The sea today is calm, and rather warm."
+    assert trial.run()[0] == "The sea today is calm, and rather warm."
+
+
 def test_the_loser_stops_at_once() -> None:
     trial = Trial(big_ms=120)
 
