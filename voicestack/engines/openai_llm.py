@@ -140,9 +140,9 @@ class OpenAiLlm:
         # llama-server computes prompts one after the other: the primes of others would be in the way.
         for session in list(self._primes) if self._settings.slots else [request.session]:
             self._stop_prime(session)
-        rank = _rank_of(request)
+        rank = rank_of(request)
         is_up = self._child is None or self._child.is_ready
-        waits = self._precedence.work(rank, request.deadline)
+        waits = self._precedence.work(rank, request.deadline, request.promise)
         with self.measures.reply(request, is_up=is_up) as watch, waits as work:
             async with aclosing(self._answer(request, work, due_ns)) as answer:
                 async with self._expiry.within(request.deadline):
@@ -308,7 +308,7 @@ class OpenAiLlm:
         return await self._worded(body, Rank.PRIME)
 
 
-def _rank_of(request: LlmRequest) -> Rank:
+def rank_of(request: LlmRequest) -> Rank:
     """How important it is. What has another replica, or comes from one, gives way to what is at home here."""
     if request.draft:
         return Rank.DRAFT
