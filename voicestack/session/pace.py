@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from voicestack.aio.clock import Clock
-from voicestack.aio.orders import Orders
+from voicestack.aio.orders import Orders, Promise
 from voicestack.core.budget import Budget
 from voicestack.core.deadline import Deadline
 from voicestack.core.ids import TurnId
@@ -97,6 +97,7 @@ class Pace:
         deadline = self._budget.deadline(zero_ns)
         live.request = replace(live.request, deadline=deadline, orders=Orders(), trail=trail)
         if live.request.draft:
+            live.request = replace(live.request, promise=Promise())
             trail.took(Rung.DRAFT, "soft_end")
         if self._budget.enforced:
             now_ns = self._clock.now_ns()
@@ -113,6 +114,9 @@ class Pace:
 
     def watch(self, live: LiveReply) -> None:
         """The reply may be heard from now on. Let it be audible, or something else, in time."""
+        if live.request.promise is not None:  # a draft no more, should it have to be begun again, too
+            live.request.promise.give()
+            live.request = replace(live.request, draft=False)
         if self._budget.enforced and live.modality == "audio" and Mark.TTS_FIRST_AUDIO not in self._at:
             self._live = live
             self._look()
