@@ -51,7 +51,7 @@ class Paced(Protocol):
         """Nothing has been heard for too long: fill the silence. Returns whether that could be done."""
         ...
 
-    def on_given_up(self, live: LiveReply, reason: str) -> None:
+    def on_given_up(self, live: LiveReply) -> None:
         """Nobody wants the answer any more: say so."""
         ...
 
@@ -180,10 +180,10 @@ class Pace:
         if not live.committed:
             self._alarm.set(_after(now_ns, looks_ms))
             return
-        is_hopeless = choice.say is Rung.REFUSAL and remaining_ms <= SAY_MS
-        if (deadline.is_expired(now_ns) or is_hopeless) and self._budget.allows(Rung.REFUSAL):
+        if deadline.is_expired(now_ns) and self._budget.allows(Rung.REFUSAL):
+            # Not sooner, whatever is forecast: who refuses at once never learns that an outage is over.
             self._rest()
-            self._paced.on_given_up(live, "forecast" if is_hopeless else "gave_up")
+            self._paced.on_given_up(live)
             return
         self._fill(live, choice, remaining_ms)
         if self._live is live:
@@ -192,7 +192,7 @@ class Pace:
     def _fill(self, live: LiveReply, choice: Choice, remaining_ms: float) -> None:
         now_ns = self._clock.now_ns()
         if self._budget.allows(Rung.FILLER) and self._filler_in_ms(now_ns, choice, remaining_ms) <= 0:
-            reason = "late" if choice.say is Rung.FILLER else "silence"
+            reason = "late" if choice.say is not None else "silence"
             if self._paced.on_late(live, reason):
                 self._filled_ns = now_ns
 
