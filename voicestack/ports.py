@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
-from voicestack.aio.orders import Orders
+from voicestack.aio.orders import Orders, Promise
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.deadline import Deadline
@@ -128,6 +128,7 @@ class LlmRequest:
         rung: How to go about it: what the planner chose at the start.
         orders: What the planner chooses while the reply is being made.
         trail: Is told what was done for it.
+        promise: Of a draft: is given when it may not be thrown away any more.
     """
 
     session: SessionId
@@ -143,6 +144,7 @@ class LlmRequest:
     rung: Rung = field(default=Rung.FULL, compare=False)
     orders: Orders | None = field(default=None, compare=False, repr=False)
     trail: Trail | None = field(default=None, compare=False, repr=False)
+    promise: Promise | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

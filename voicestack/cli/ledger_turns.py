@@ -81,7 +81,7 @@ class _NeverLate:
         """Nothing can be said."""
         return False
 
-    def on_given_up(self, live: LiveReply, reason: str) -> None:
+    def on_given_up(self, live: LiveReply) -> None:
         """Nobody is told."""
 
 
@@ -119,7 +119,7 @@ class Turns:
         )
         if pace is not None:
             pace.begin(live, trail, zero_ns)
-        self._stamp(turn, Mark.LLM_SENT, now_ns)
+        self._stamp(turn, Mark.LLM_SENT, now_ns - 30 * MS)
         ledger.note(SpeechEnded(now_ns, UtteranceId(self._n), zero_ns))
         ledger.note(WordsHeard(now_ns, UtteranceId(self._n), "what time is it"))
         ledger.commit(turn)
