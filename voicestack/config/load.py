@@ -11,6 +11,7 @@ Every mistake is a `ConfigError` that names the place (file and line, variable, 
 mistakes are named at once.
 """
 
+import re
 import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
