@@ -131,7 +131,11 @@ class DashboardApi:
     async def _turns(self, reader: Reader, request: Request) -> Json:
         query = request.query_params
         wanted, (limit, after) = filter_of(query, self._shown.unix_ms()), page_of(query)
-        return rows_of(await asyncio.to_thread(self._reader.page, reader, wanted, limit, after))
+
+        def listed() -> Json:
+            return rows_of(self._reader.page(reader, wanted, limit, after))
+
+        return await asyncio.to_thread(listed)
 
     async def _turn(self, reader: Reader, request: Request) -> Json | Denied:
         record = await asyncio.to_thread(self._reader.find, reader, request.path_params["id"])
