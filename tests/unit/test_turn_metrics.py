@@ -69,6 +69,14 @@ def test_a_filler_ends_the_silence_and_is_no_answer() -> None:
     assert samples['voicestack_turn_rungs_total{reason="forecast",rung="filler"}'] == 1
 
 
+def test_a_refusal_is_no_response_and_ends_the_silence() -> None:
+    samples = read(after(a_record(response_ms=700, outcome="refused", rungs=(Rung.REFUSAL,))))
+    assert samples[f'voicestack_turn_response_seconds_count{{{WAY},warmth="warm"}}'] == 0
+    assert samples[f'voicestack_turn_budget_used_ratio_count{{{WAY},warmth="warm"}}'] == 0
+    assert samples[f'voicestack_turn_silence_seconds_sum{{{WAY},warmth="warm"}}'] == pytest.approx(0.7)
+    assert samples[f'voicestack_turn_verdicts_total{{{WAY},verdict="declared"}}'] == 1
+
+
 def test_what_the_user_waited_for_is_apart_from_what_was_hidden() -> None:
     samples = read(after(a_record(response_ms=530)))
     for stage, exposed, hidden in (

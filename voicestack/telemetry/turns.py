@@ -118,6 +118,8 @@ class TurnReadings:
 
     def _measure(self, record: TurnRecord, way: Way, cold: bool) -> None:
         response_ms, silence_ms = record.marks.response_ms, record.silence_ms
+        if record.outcome == "refused":  # what was heard is no answer
+            response_ms = None
         values = {
             "response_seconds": None if response_ms is None else response_ms / 1e3,
             "silence_seconds": None if silence_ms is None else silence_ms / 1e3,
