@@ -122,6 +122,19 @@ def test_objectives_are_counted_by_tenant_only_for_tenants_that_the_operator_nam
     assert "somebody" not in str(samples)
 
 
+def test_the_server_says_how_fast_it_spends_its_error_budget() -> None:
+    metrics = Metrics(version="1.2.3", profile="scripted")
+    metrics.turns = TurnReadings(now_s=lambda: UNIX_MS // 1000 + 400)
+    for response_ms in (500, 900):
+        metrics.turn_recorded(a_record(response_ms=response_ms))
+    samples = read(metrics)
+    burn = "voicestack_slo_burn_rate"
+    assert samples[f'{burn}{{slo="budget",window_s="3600"}}'] == pytest.approx(10)  # half of a twentieth
+    assert samples[f'{burn}{{slo="budget",window_s="300"}}'] == 0  # it is over
+    assert samples[f'{burn}{{slo="dead_air",window_s="3600"}}'] == 0
+    assert samples['voicestack_slo_budget_left_ratio{slo="budget"}'] == pytest.approx(-9)
+
+
 def test_replicas_are_told_apart_up_to_a_number() -> None:
     replicas = ReplicaReadings(n_replicas=2)
     for number in range(5):
