@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
-from voicestack.aio.orders import Orders
+from voicestack.aio.orders import Orders, Promise
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
 from voicestack.core.deadline import Deadline
@@ -128,6 +128,7 @@ class LlmRequest:
         rung: How to go about it: what the planner chose at the start.
         orders: What the planner chooses while the reply is being made.
         trail: Is told what was done for it.
+        promise: Of a draft: is given when it may not be thrown away any more.
     """
 
     session: SessionId
@@ -143,6 +144,7 @@ class LlmRequest:
     rung: Rung = field(default=Rung.FULL, compare=False)
     orders: Orders | None = field(default=None, compare=False, repr=False)
     trail: Trail | None = field(default=None, compare=False, repr=False)
+    promise: Promise | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +240,8 @@ class Forecaster(Protocol):
     def observe(self, stage: str, replica: str, took_ms: float, *, finished: bool = True) -> None:
         """A stage took so long; one that did not finish took longer than that.
 
-        Stages are `asr`, `llm` (to the first token), `clause` (from there to the first phrase) and `tts` (to
-        the first sound).
+        Stages are `asr`, `llm` (to the first token), `clause` (from there to the first phrase; `short_clause`
+        if it is a short one) and `tts` (to the first sound).
         """
         ...
 

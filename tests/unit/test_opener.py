@@ -122,6 +122,18 @@ def test_the_big_one_wins_when_its_first_token_is_sooner() -> None:
     assert (trial.count("late"), trial.count("wasted_tokens")) == (1, 3)
 
 
+def test_the_loser_stops_at_once() -> None:
+    trial = Trial(big_ms=120)
+
+    async def main() -> None:
+        async with aclosing(trial.llm.reply(OPENED)) as deltas:
+            await anext(deltas)
+            await asyncio.sleep(0)
+            assert trial.small.aborted == trial.small.requests
+
+    run_virtual(main())
+
+
 def test_an_order_that_comes_later_is_obeyed_and_others_are_passed_on() -> None:
     trial, orders = Trial(), Orders()
 

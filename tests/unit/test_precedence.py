@@ -3,9 +3,14 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.hand_clock import HandClock
+from voicestack.aio.orders import Promise
 from voicestack.core.deadline import Deadline
 from voicestack.core.errors import StageOverloaded
+from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.rungs import Rung
+from voicestack.engines.openai_llm import rank_of
 from voicestack.engines.precedence import Precedence, Rank, Work
+from voicestack.ports import LlmRequest
 
 MS = 1_000_000
 
@@ -18,12 +23,12 @@ class Queue:
         self.precedence = Precedence(n_places, self.clock)
         self._open: dict[int, ExitStack] = {}
 
-    def enter(self, rank: Rank, target_ms: int | None = None) -> Work:
+    def enter(self, rank: Rank, target_ms: int | None = None, promise: Promise | None = None) -> Work:
         """`target_ms`: of its deadline, from now."""
         now_ns, ms = self.clock.now_ns(), target_ms
         deadline = None if ms is None else Deadline(now_ns + ms * MS, now_ns + 10_000 * MS)
         stack = ExitStack()
-        work = stack.enter_context(self.precedence.work(rank, deadline))
+        work = stack.enter_context(self.precedence.work(rank, deadline, promise))
         self._open[id(work)] = stack
         return work
 
@@ -92,6 +97,28 @@ def test_in_an_overload_the_newest_reply_goes_first_and_one_that_would_be_late_i
     queue.leave(under_way)
     assert new.admitted.is_set()
     assert not old.admitted.is_set()
+
+
+def test_a_draft_that_is_committed_is_a_reply_wherever_it_waits() -> None:
+    queue, promise = Queue(1), Promise()
+    queue.enter(Rank.COMMITTED)
+    queue.enter(Rank.COMMITTED, 5_000)
+    draft, other = queue.enter(Rank.DRAFT, 5_000, promise), queue.enter(Rank.DRAFT)
+    promise.give()
+    queue.clock.pass_ms(150)
+    queue.enter(Rank.COMMITTED)
+    assert draft.rank is Rank.COMMITTED
+    assert draft.ticket.refused is None
+    assert other.ticket.refused == "load"
+
+
+def test_a_committed_draft_does_not_wait_for_a_prompt_any_more() -> None:
+    queue, promise = Queue(4), Promise()
+    queue.enter(Rank.COMMITTED)
+    draft = queue.enter(Rank.DRAFT, promise=promise)
+    assert not draft.admitted.is_set()
+    promise.give()
+    assert draft.admitted.is_set()
 
 
 def test_primes_that_wait_for_each_other_are_no_overload() -> None:
@@ -165,3 +192,18 @@ def test_other_servers_order_their_work_themselves() -> None:
     queue.enter(Rank.COMMITTED)
     assert queue.enter(Rank.PRIME).admitted.is_set()
     assert queue.enter(Rank.PRIME).admitted.is_set()
+
+
+@pytest.mark.parametrize(
+    ("rung", "draft", "rank"),
+    [
+        (Rung.FULL, False, Rank.COMMITTED),
+        (Rung.SPECULATION, False, Rank.COMMITTED),
+        (Rung.HEDGE, False, Rank.HEDGE),
+        (Rung.SHED, False, Rank.HEDGE),
+        (Rung.SHED, True, Rank.DRAFT),
+    ],
+)
+def test_what_is_at_home_elsewhere_gives_way(rung: Rung, draft: bool, rank: Rank) -> None:
+    request = LlmRequest(SessionId("s"), TurnId(1), (), draft=draft, rung=rung)
+    assert rank_of(request) is rank

@@ -74,7 +74,7 @@ class _NeverLate:
         """Nothing can be said."""
         return False
 
-    def on_given_up(self, live: LiveReply, reason: str) -> None:
+    def on_given_up(self, live: LiveReply) -> None:
         """Nobody is told."""
 
 

@@ -23,6 +23,7 @@ class QueueReading:
         n_busy: Those under way.
         busy_ms: For how long places have been taken, all together since the start.
         n_served: Pieces of work that are over since the start.
+        service_cv2: Squared coefficient of variation of what a piece of work takes; 1 where nobody knows.
         is_hidden: A place is held while the user speaks: a wait that is no longer than that costs nothing.
     """
 
@@ -34,6 +35,7 @@ class QueueReading:
     n_busy: int = 0
     busy_ms: float = 0.0
     n_served: int = 0
+    service_cv2: float = 1.0
     is_hidden: bool = False
 
 

@@ -25,6 +25,7 @@ from voicestack.core.queues import REFUSALS, QueueReading, Refusal
 
 WEIGHT = 0.1
 """Of the newest in a moving mean: the last twenty or so count."""
+N_KNOWN = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +71,7 @@ class Line:
         self._n_busy = self._n_served = 0
         self._busy_ns = 0
         self._busy_since_ns = clock.now_ns()
-        self._service_ns = self._lead_ns = 0.0
+        self._service_ns = self._service_ns2 = self._lead_ns = 0.0
 
     @property
     def discipline(self) -> Discipline:
@@ -146,7 +147,9 @@ class Line:
         self._count_busy()
         self._n_busy -= 1
         self._n_served += 1
-        self._service_ns = _mean(self._service_ns, self._clock.now_ns() - ticket.began_ns)
+        took_ns = self._clock.now_ns() - ticket.began_ns
+        self._service_ns = _mean(self._service_ns, took_ns)
+        self._service_ns2 = _mean(self._service_ns2, took_ns**2)
 
     def reading(self) -> QueueReading:
         """How it is now."""
@@ -162,7 +165,14 @@ class Line:
             self._n_busy,
             self._busy_ns / 1e6,
             self._n_served,
+            self._cv2(),
         )
+
+    def _cv2(self) -> float:
+        """As for exponential times until some are known."""
+        if self._n_served < N_KNOWN:
+            return 1.0
+        return max(0.0, self._service_ns2 / max(1.0, self._service_ns**2) - 1.0)
 
     def _refuse(self, ticket: Ticket, why: Refusal) -> None:
         ticket.refused = why

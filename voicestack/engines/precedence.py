@@ -9,10 +9,11 @@ it is turned away, drafts and primes first: see `line` and `core.codel`.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import IntEnum
 
 from voicestack.aio.clock import Clock
+from voicestack.aio.orders import Promise
 from voicestack.core.deadline import Deadline
 from voicestack.core.queues import QueueReading
 from voicestack.engines.line import Line, Ticket
@@ -52,8 +53,12 @@ class Precedence:
         self._line = Line("llm", stage="llm", clock=clock, n_places=n_places or 1)
 
     @contextmanager
-    def work(self, rank: Rank, deadline: Deadline | None = None) -> Iterator[Work]:
+    def work(
+        self, rank: Rank, deadline: Deadline | None = None, promise: Promise | None = None
+    ) -> Iterator[Work]:
         """Announce a request. Await `admission` before sending it; say `first_token` when it comes.
+
+        With a `promise` that is given it is a committed reply, wherever it waits by then.
 
         Raises:
             StageOverloaded: there is too much to do.
@@ -63,7 +68,8 @@ class Precedence:
         self._working.append(work)
         self._admit()
         try:
-            yield work
+            with nullcontext() if promise is None else promise.telling(lambda: self._commit(work)):
+                yield work
         finally:
             self._working.remove(work)
             self._line.leave(work.ticket)
@@ -84,6 +90,11 @@ class Precedence:
             work.in_prompt = False
             self._line.has_result(work.ticket)
             self._admit()
+
+    def _commit(self, work: Work) -> None:
+        work.rank = work.ticket.rank = Rank.COMMITTED
+        work.ticket.spare_at = None
+        self._admit()
 
     def reading(self) -> QueueReading | None:
         """How the queue is; None where there is none, because the server keeps its own."""

@@ -144,7 +144,7 @@ class LoadedLlm:
         """
         rank = Rank.DRAFT if request.draft else Rank.COMMITTED
         with ExitStack() as place:
-            work = place.enter_context(self._precedence.work(rank, request.deadline))
+            work = place.enter_context(self._precedence.work(rank, request.deadline, request.promise))
             await self._precedence.admission(work)
             deltas = [delta async for delta in self._llm.reply(request)]
             gap_ns = round(self._draw(self._times.llm_token_ms) * 1e6)

@@ -25,6 +25,7 @@ class StageLoad:
         n_places: Pieces of work at the same time.
         busy_ratio: Share of the places that was taken, 0..1; less than 1 even where all were.
         service_ms: What a piece of work took one for on average.
+        service_cv2: The squared coefficient of variation of that.
         hidden_ms: Of a wait, what nobody notices: the user speaks meanwhile.
     """
 
@@ -32,11 +33,13 @@ class StageLoad:
     n_places: int
     busy_ratio: float
     service_ms: float
+    service_cv2: float = 1.0
     hidden_ms: float = 0.0
 
     def wait_ms(self, growth: float) -> float:
         """What nineteen turns of twenty would not wait longer than here, with so many times the load."""
-        waited_ms = wait_ms(self.busy_ratio * growth, self.n_places, self.service_ms, SHARE)
+        busy_ratio = self.busy_ratio * growth
+        waited_ms = wait_ms(busy_ratio, self.n_places, self.service_ms, SHARE, self.service_cv2)
         return max(0.0, waited_ms - self.hidden_ms)
 
 
@@ -48,6 +51,7 @@ class Situation:
         n_sessions: Now.
         n_sessions_mean: In the window: they made the load.
         n_new: Sessions now that do not show their load yet.
+        since_last_ms: Since the last one was let in.
         n_turns: Turns that were measured in the window.
         p95_ms: Of what they took from the user's last sample to the answer's first; infinite where too many
             had no answer. None without turns.
@@ -59,6 +63,7 @@ class Situation:
     n_sessions: int = 0
     n_sessions_mean: float = 0.0
     n_new: int = 0
+    since_last_ms: float = math.inf
     n_turns: int = 0
     p95_ms: float | None = None
     stages: tuple[StageLoad, ...] = ()
@@ -76,6 +81,7 @@ class Limits:
         hysteresis_ratio: Of the budget; it must have fallen by so much before anybody is let in again.
         floor_sessions: So many are never refused.
         start_sessions: New sessions at a time at least.
+        settle_ms: So long a session is new.
         min_turns: Fewer turns in the window say nothing.
         lag_max_ms: Of the event loop.
         kv_max_ratio: Of the KV cache.
@@ -85,9 +91,10 @@ class Limits:
 
     budget_ms: float = 800
     target_ratio: float = 1.0
-    hysteresis_ratio: float = 0.1
+    hysteresis_ratio: float = 0.05
     floor_sessions: int = 4
     start_sessions: int = 8
+    settle_ms: float = 10_000
     min_turns: int = 10
     lag_max_ms: float = 50
     kv_max_ratio: float = 0.9
@@ -136,9 +143,8 @@ def predicted_p95_ms(now: Situation, limits: Limits, n_sessions: int) -> float |
     """
     if now.p95_ms is None or now.n_turns < limits.min_turns or now.n_sessions_mean <= 0:
         return None
-    growth = max(1.0, n_sessions / now.n_sessions_mean)
-    added_ms = sum(max(0.0, stage.wait_ms(growth) - stage.wait_ms(1.0)) for stage in now.stages)
-    return now.p95_ms + added_ms
+    growth = n_sessions / now.n_sessions_mean
+    return now.p95_ms + sum(stage.wait_ms(growth) - stage.wait_ms(1.0) for stage in now.stages)
 
 
 def decide(door: Door, now: Situation, limits: Limits, jitter: float = 0.5) -> tuple[Door, Decision]:
@@ -157,11 +163,18 @@ def decide(door: Door, now: Situation, limits: Limits, jitter: float = 0.5) -> t
     is_crowded = bool(reason) and now.n_sessions >= limits.floor_sessions
     sheds = is_crowded or busiest > limits.drafts_below_ratio - eased
     door = Door(reason, sheds_drafts=sheds)
-    if not reason and now.n_new >= max(limits.start_sessions, now.n_sessions - now.n_new):
+    if not reason and _starts_slowly(now, limits):
         reason = "slow_start"
     if not reason or now.n_sessions < limits.floor_sessions:
         return door, Decision("", predicted_ms)
     return door, Decision(reason, predicted_ms, round(limits.retry_after_ms * (0.5 + jitter)))
+
+
+def _starts_slowly(now: Situation, limits: Limits) -> bool:
+    """Whether too many are new, or come at once: those who begin together go on to speak together."""
+    n_most = max(limits.start_sessions, now.n_sessions - now.n_new)
+    is_rush = 2 * now.n_new >= limits.start_sessions and now.since_last_ms < limits.settle_ms / n_most
+    return is_rush or now.n_new >= n_most
 
 
 def _closed(door: Door, now: Situation, limits: Limits, predicted_ms: float | None) -> Reason:

@@ -5,7 +5,7 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
@@ -87,6 +87,7 @@ class Gate:
         self._samples: deque[_Sample] = deque()
         self._refused: Counter[str] = Counter()
         self._situation = Situation()
+        self._admitted_ns: int | None = None
         self._samples.append(_Sample(clock.now_ns(), 0, 0, {}))
 
     def turn_recorded(self, record: TurnRecord) -> None:
@@ -103,6 +104,7 @@ class Gate:
         """Why another session cannot be taken now; None if it can. A refusal is counted."""
         reason, decision = self._judge()
         if not reason:
+            self._admitted_ns = self._clock.now_ns()
             return None
         self._refused[reason] += 1
         return self._overloaded(reason, decision)
@@ -199,9 +201,10 @@ class Gate:
         since_ns = self._clock.now_ns() - round(self._section.settle_s * 1e9)
         old = min((one.n_sessions for one in self._samples if one.at_ns >= since_ns), default=n)
         n_new = n - min(n, old)
-        return Situation(
-            n, s.n_sessions_mean, n_new, s.n_turns, s.p95_ms, s.stages, s.lag_ms, s.kv_used_ratio
-        )
+        since_ms = math.inf
+        if self._admitted_ns is not None:
+            since_ms = (self._clock.now_ns() - self._admitted_ns) / 1e6
+        return replace(s, n_sessions=n, n_new=n_new, since_last_ms=since_ms)
 
     def _measured(self) -> Situation:
         first, last = self._samples[0], self._samples[-1]
@@ -228,6 +231,7 @@ def limits_of(config: Config) -> Limits:
         hysteresis_ratio=section.hysteresis_ratio,
         floor_sessions=section.floor_sessions,
         start_sessions=section.start_sessions,
+        settle_ms=section.settle_s * 1e3,
         min_turns=section.min_turns,
         lag_max_ms=section.lag_max_ms,
         kv_max_ratio=section.kv_max_ratio,
@@ -252,9 +256,8 @@ def _loads(
         busy_ms, n_served = now.busy_ms - before.busy_ms, now.n_served - before.n_served
         service_ms = busy_ms / max(1, n_served)
         busy_ratio = min(0.99, busy_ms / (now.n_places * span_ms))
-        loads.append(
-            StageLoad(name, now.n_places, busy_ratio, service_ms, service_ms if now.is_hidden else 0.0)
-        )
+        hidden_ms = service_ms if now.is_hidden else 0.0
+        loads.append(StageLoad(name, now.n_places, busy_ratio, service_ms, now.service_cv2, hidden_ms))
     return loads
 
 

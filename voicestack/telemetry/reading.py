@@ -23,8 +23,8 @@ from voicestack.telemetry.turn_table import ORIGINS, RUNGS, VERDICTS, TurnTable
 FACETS = {f"{name}s": name for name in ORIGINS}
 MAX_EARLIER = 50_000
 """Turns that one question reads from the store, the newest: a second or two. Answers say how far they go."""
-KEPT_MS = 60_000
-"""How good or bad the turns of the store were is counted again after so long."""
+KEPT_MS, LONG_MS, MAX_KEPT = 60_000, 86_400_000, 256
+"""How good the turns of the store were, over a day or more, is counted again after so long."""
 
 
 class Unreadable(VoiceStackError):
@@ -193,19 +193,22 @@ class LedgerReader:
         return assess(BUDGET, counted).as_json()
 
     def _stored_count(self, reader: Reader, window: TurnFilter) -> Count:
-        """Counted once a minute: thirty days of turns are many."""
+        """From the store. Of long windows once a minute, and to the minute: thirty days of turns are many."""
         assert self._earlier is not None
-        to_ms = -(-window.to_ms // KEPT_MS) * KEPT_MS
-        key = (reader, replace(window, from_ms=window.from_ms // KEPT_MS * KEPT_MS, to_ms=to_ms))
-        if key not in self._counts:
-            try:
-                count = _count(self._earlier.verdicts(*key))
-            except Unreadable:
-                return Count()
-            while len(self._counts) >= 256:
+        if window.to_ms - window.from_ms >= LONG_MS:
+            from_ms, to_ms = (-(-at // KEPT_MS) * KEPT_MS for at in (window.from_ms, window.to_ms))
+            window = replace(window, from_ms=from_ms, to_ms=to_ms)
+            if (known := self._counts.get((reader, window))) is not None:
+                return known
+        try:
+            count = _count(self._earlier.verdicts(reader, window))
+        except Unreadable:
+            return Count()
+        if window.to_ms - window.from_ms >= LONG_MS:
+            while len(self._counts) >= MAX_KEPT:
                 self._counts.pop(next(iter(self._counts)), None)
-            self._counts[key] = count
-        return self._counts[key]
+            self._counts[reader, window] = count
+        return count
 
 
 def _count(by_verdict: Mapping[str, int]) -> Count:

@@ -104,7 +104,9 @@ def test_a_turn_has_its_own_page(browser: Browser, server: Dashboard) -> None:
 
 
 def test_the_address_says_what_is_shown(browser: Browser, server: Dashboard) -> None:
-    with page_of(browser, f"{server.url}?last=24h") as seen:
+    from_ms, to_ms = past(server)
+    period = {"from": [str(from_ms)], "to": [str(to_ms)]}
+    with page_of(browser, f"{server.url}?from={from_ms}&to={to_ms}") as seen:
         page = seen.page
 
         def asked() -> dict[str, list[str]]:
@@ -113,10 +115,10 @@ def test_the_address_says_what_is_shown(browser: Browser, server: Dashboard) -> 
         page.get_by_label("Add a filter").select_option(value="route=sip")
         page.get_by_label("Add a filter").select_option(value="verdict=missed")
         page.get_by_role("link", name="Turns", exact=True).click()
-        assert asked() == {"view": ["turns"], "last": ["24h"], "route": ["sip"], "verdict": ["missed"]}
+        assert asked() == {"view": ["turns"], **period, "route": ["sip"], "verdict": ["missed"]}
         total = page.locator("[data-figure='n-total']")
-        n_missed = server.get("overview", **{"from": past(server)[0] - 86_400_000, "route": "sip"})
-        expect(total).to_have_text(f"{n_missed['verdicts']['missed']:,}", timeout=WITHIN_MS)
+        found = server.get("overview", **{"from": from_ms, "to": to_ms, "route": "sip"})
+        expect(total).to_have_text(f"{found['verdicts']['missed']:,}", timeout=WITHIN_MS)
         page.reload()
         expect(page.get_by_role("button", name="Remove the filter Way in: sip")).to_be_visible(
             timeout=WITHIN_MS
