@@ -77,7 +77,9 @@ def test_its_figures_are_those_of_the_raw_records(browser: Browser, server: Dash
         seen.page.locator("[data-figure='cut-off']").wait_for(timeout=WITHIN_MS)
         assert figure(seen, "interrupted") == f"{sum(turn['interrupted'] for turn in turns):,}"
         seen.page.get_by_role("link", name="Turns", exact=True).click()
-        expect(seen.page.locator("[data-figure='n-total']")).to_have_text(f"{len(turns):,}", timeout=WITHIN_MS)
+        expect(seen.page.locator("[data-figure='n-total']")).to_have_text(
+            f"{len(turns):,}", timeout=WITHIN_MS
+        )
 
 
 def test_a_turn_has_its_own_page(browser: Browser, server: Dashboard) -> None:
@@ -85,7 +87,9 @@ def test_a_turn_has_its_own_page(browser: Browser, server: Dashboard) -> None:
     turn = max(turns, key=lambda one: (bool(one["hidden_ms"]), len(one["rungs"]), one["id"]))
     assert turn["rungs"]
     with page_of(browser, f"{server.url}?view=turns&turn={turn['id']}") as seen:
-        expect(seen.page.locator(".headline")).to_contain_text(shown_ms(turn["response_ms"]), timeout=WITHIN_MS)
+        expect(seen.page.locator(".headline")).to_contain_text(
+            shown_ms(turn["response_ms"]), timeout=WITHIN_MS
+        )
         fall = seen.page.get_by_role("img", name="Waterfall.")
         expect(fall).to_have_accessible_name(re.compile(f"budget was {shown_ms(turn['budget_ms'])}"))
         assert fall.locator(".piece.hatched").count() == sum(span["hidden_ms"] > 0 for span in turn["spans"])
@@ -116,7 +120,9 @@ def test_the_address_says_what_is_shown(browser: Browser, server: Dashboard) -> 
         found = server.get("overview", **{"from": from_ms, "to": to_ms, "route": "sip"})
         expect(total).to_have_text(f"{found['verdicts']['missed']:,}", timeout=WITHIN_MS)
         page.reload()
-        expect(page.get_by_role("button", name="Remove the filter Way in: sip")).to_be_visible(timeout=WITHIN_MS)
+        expect(page.get_by_role("button", name="Remove the filter Way in: sip")).to_be_visible(
+            timeout=WITHIN_MS
+        )
         expect(page.locator(".turn .origin").first).to_contain_text("sip", timeout=WITHIN_MS)
         first = page.locator(".turn[data-id]").first
         opened = first.get_attribute("data-id")
@@ -138,7 +144,9 @@ def test_the_keyboard_is_enough(browser: Browser, server: Dashboard) -> None:
         page.locator("[data-figure='p95']").wait_for(timeout=WITHIN_MS)
 
         def tab_to(pattern: str) -> None:
-            name = "document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || ''"
+            name = (
+                "document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || ''"
+            )
             for _ in range(40):
                 if re.search(pattern, page.evaluate(name)):
                     return
@@ -207,7 +215,9 @@ FRAMES = """async () => {
 }"""
 
 
-def test_ten_thousand_turns_scroll_smoothly(browser: Browser, server: Dashboard, record_property: Any) -> None:
+def test_ten_thousand_turns_scroll_smoothly(
+    browser: Browser, server: Dashboard, record_property: Any
+) -> None:
     with page_of(browser, f"{server.url}?view=turns&last=24h") as seen:
         seen.page.locator(".turn[data-id]").first.wait_for(timeout=WITHIN_MS)
         n_turns = int(seen.page.locator("[data-figure='n-total']").inner_text().replace(",", ""))
@@ -233,7 +243,9 @@ def test_turns_appear_as_they_end(browser: Browser, server: Dashboard) -> None:
         held = seen.page.locator(".turn").first.get_attribute("data-id")
         seen.page.wait_for_timeout(2_500)
         assert seen.page.locator(".turn").first.get_attribute("data-id") == held
-        expect(seen.page.get_by_role("region", name="Conversations now").locator("tbody tr")).not_to_have_count(0)
+        expect(
+            seen.page.get_by_role("region", name="Conversations now").locator("tbody tr")
+        ).not_to_have_count(0)
 
 
 def test_a_key_is_asked_for_and_shows_its_own(browser: Browser, tmp_path: Path) -> None:
