@@ -74,14 +74,16 @@ def test_more_than_the_limit_fails(
     ended, found = bench_ledger.run(parser.parse_args(["--blocks", "1", "--limit", limit]))
     assert found is not None
     assert ended == code
-    assert len(found["costs"]) == 8
-    assert found["core_ratio"] == pytest.approx(sum(cost["core_ratio"] for cost in found["costs"][-2:]))
-    assert "together" in capsys.readouterr().out
+    assert len(found["costs"]) == 9
+    turns, traced, frames = (cost["core_ratio"] for cost in found["costs"][-3:])
+    assert found["core_ratio"] == pytest.approx(turns + frames)
+    assert found["core_ratio_with_traces"] == pytest.approx(traced + frames)
+    assert "turns and frames" in capsys.readouterr().out
 
 
 def test_the_table_names_every_part() -> None:
     printed = io.StringIO()
     costs = [Cost("the plan", N_TURNS, 12.5, 10.0, 14.0)]
-    bench_ledger.show(Console(file=printed, width=120), costs, 0.02, 0.01)
+    bench_ledger.show(Console(file=printed, width=120), costs, 0.01, 0.02, 0.03)
     assert "12.50" in printed.getvalue()
-    assert "together 2.00% of a core; the limit is 1.00%" in printed.getvalue()
+    assert "2.00% of a core, with traces 3.00%; the limit is 1.00%" in printed.getvalue()

@@ -311,12 +311,12 @@ def test_a_rung_that_can_be_put_off_is_not_taken_if_the_answer_comes() -> None:
 
 
 def test_a_draft_is_hedged_before_it_is_committed() -> None:
-    """The hedge takes 500 ms: when the endpoint is decided it would be too late for it."""
-    foresight = Foresight(Forecast(Rung.FULL, 0, 3_000), Forecast(Rung.HEDGE, 400, 500))
+    """The hedge takes 600 ms: when the endpoint is decided it would be too late for it."""
+    foresight = Foresight(Forecast(Rung.FULL, 0, 3_000), Forecast(Rung.HEDGE, 400, 600))
     _, record = foresee(ScriptedLlm([ANSWER], first_token_ms=2_500), foresight)
     assert rungs(record)[:2] == [("draft", "soft_end"), ("hedge", "forecast")]
     hedge = record.taken[1]
-    assert 500 <= hedge.remaining_ms <= 500 + 2 * MARGIN_MS
+    assert 600 <= hedge.remaining_ms <= 600 + 2 * MARGIN_MS
     assert hedge.at_ns < record.marks.at_ns[Mark.ENDPOINT]
 
 

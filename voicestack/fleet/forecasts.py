@@ -127,7 +127,8 @@ class SketchForecaster:
             parts.append(self._llm(way, asked, n_in_flight))
         for stage in way.stages:
             if stage != "llm":
-                replica = way.replica if stage == "clause" else ""
+                writer = asked.first if way.rung is Rung.HEDGE else way.replica  # who wins is not known
+                replica = writer if stage == "clause" else ""
                 left = self._left(stage, replica, n_in_flight)
                 ratio = self._short_clause_ratio if (stage, way.rung) == SHORT_CLAUSE else 1.0
                 parts.append((ratio * left.quantile_ms(0.5), ratio * left.quantile_ms(0.95)))

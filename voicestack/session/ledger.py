@@ -133,7 +133,8 @@ class Ledger:
 
     def begin(self, turn: TurnId, *, draft: bool) -> Trail:
         """A reply begins. What is done for it goes to the trail."""
-        page = _Page(self._clock, self._whose, self._clock.now_ns(), draft)
+        began_ns = self.speech_end_ns or self._clock.now_ns()  # the budget runs from there
+        page = _Page(self._clock, self._whose, began_ns, draft)
         self._pages[turn] = page
         self._n_drafts += draft
         return page

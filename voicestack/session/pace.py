@@ -73,6 +73,7 @@ class Pace:
         self._at: dict[Mark, int] = {}  # of the reply that was begun last
         self._turn = TurnId(0)
         self._rung = self._begun = Rung.FULL  # the turn before began with it: hysteresis is across turns
+        self._is_short = False  # its first clause
         self._ordered_ns: int | None = None
         self._filled_ns: int | None = None
 
@@ -127,6 +128,7 @@ class Pace:
         self._at[mark] = at_ns
         stage, since = _STAGES.get(mark, ("", mark))
         if stage and since in self._at and self._forecaster is not None:
+            stage = "short_clause" if stage == "clause" and self._is_short else stage
             self._forecaster.observe(stage, "", (at_ns - self._at[since]) / 1e6)
         if mark is Mark.TTS_FIRST_AUDIO:
             self._rest()
@@ -211,8 +213,9 @@ class Pace:
         """Make the reply as it was chosen."""
         live.request = replace(live.request, rung=choice.rung)
         self._rung = choice.rung
-        is_short = choice.rung.place >= Rung.SHORT_CLAUSE.place and self._budget.allows(Rung.SHORT_CLAUSE)
-        live.outcome.first_words = SHORT_WORDS if is_short else FIRST_WORDS
+        late = choice.rung.place >= Rung.SHORT_CLAUSE.place
+        self._is_short = late and self._budget.allows(Rung.SHORT_CLAUSE)
+        live.outcome.first_words = SHORT_WORDS if self._is_short else FIRST_WORDS
         if choice.reason and live.request.trail is not None:
             forecast_ms = None if choice.forecast is None else choice.forecast.p95_ms
             live.request.trail.took(choice.rung, choice.reason, forecast_ms)
