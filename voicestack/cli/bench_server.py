@@ -78,6 +78,7 @@ async def own_server(
         NoServer: it does not become ready; the message ends with what it printed last.
     """
     cpus = usable_cpus()
+    has_ledger = root is None or (root / "voicestack" / "config" / "ledger.py").exists()
     with tempfile.TemporaryFile() if log_to is None else log_to.open("a+b") as log:
         if cpu is not None:
             pin(0, {cpu})  # the child and all its threads inherit it
@@ -85,6 +86,7 @@ async def own_server(
             *(sys.executable, "-m", "voicestack.engines.tether", str(os.getpid()), "--"),
             *(sys.executable, "-m", "voicestack", "serve", "--port", str(port)),
             *("--set", "access.open_to_anyone=true"),  # the user's own keys are for the user's own server
+            *(("--set", "ledger.store=") if has_ledger else ()),  # and so is the user's ledger
             *options,
             stdout=log,
             stderr=log,
