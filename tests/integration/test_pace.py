@@ -18,7 +18,7 @@ from voicestack.core.ids import ItemId
 from voicestack.core.marks import Mark
 from voicestack.core.notes import ReplyEnded
 from voicestack.core.rungs import Forecast, Rung
-from voicestack.core.turn_record import DEAD_AIR_MS, TurnRecord
+from voicestack.core.turn_record import DEAD_AIR_MS, TurnRecord, Use
 from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.ports import Certainty, LlmRequest, Pause, SpeechRequest, Transcript
 from voicestack.session.pace import FILLER_EVERY_MS, SHORT_WORDS
@@ -345,6 +345,18 @@ def test_what_is_refused_for_want_of_room_is_not_asked_for_again() -> None:
     _, record = ask(llm=llm, policy=NO_DRAFTS)
     assert rungs(record) == [("refusal", "overloaded")]
     assert len(llm.requests) == 1
+
+
+def test_the_ledger_says_who_recognised_the_words() -> None:
+    class Elsewhere(ScriptedAsr):
+        async def transcribe(
+            self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+        ) -> AsyncGenerator[Transcript, None]:
+            async for one in super().transcribe(sounds, hints):
+                yield replace(one, use=Use("asr", "spare", "eu-2", first_ms=40.0))
+
+    _, record = ask(asr=Elsewhere(["what time is it"]))
+    assert [(use.stage, use.replica, use.region) for use in record.uses] == [("asr", "spare", "eu-2")]
 
 
 def test_the_sentences_are_made_once_for_all_sessions() -> None:

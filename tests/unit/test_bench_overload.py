@@ -38,7 +38,7 @@ REFUSED = [{"marks_ms": {"speech_end": 0.0}, "rungs": [{"rung": "refusal"}], "re
     ],
 )
 def test_a_turn_is_judged_as_it_was_heard(asked: Turn, verdict: str) -> None:
-    assert verdict_of(asked) == verdict
+    assert verdict_of(asked, 800) == verdict
 
 
 def test_every_turn_of_the_window_counts_and_those_of_the_refused_are_apart() -> None:
@@ -53,7 +53,7 @@ def test_every_turn_of_the_window_counts_and_those_of_the_refused_are_apart() ->
         turn(None, caller=1, refused=True),
     ]
     plan = Plan(url="", n_callers=2, rate_per_s=1.0)
-    level = level_of("1x", plan, Outcome(turns=turns), (SECOND, 3 * SECOND), n_shed=3)
+    level = level_of("1x", plan, Outcome(turns=turns), (SECOND, 3 * SECOND), budget_ms=800, n_shed=3)
     assert (level.n_admitted, level.n_refused, level.n_turns) == (1, 1, 4)
     assert (level.n_in_time, level.n_declared, level.n_late, level.n_missing) == (2, 1, 0, 1)
     assert level.goodput_per_s == 1.0

@@ -164,12 +164,35 @@ def test_who_does_not_read_is_let_go_and_the_others_are_not() -> None:
     on_a_feed(script)
 
 
-def test_only_so_many_may_watch() -> None:
+def test_only_so_many_may_watch_and_nobody_locks_the_others_out() -> None:
     world = World()
-    watchers = [world.feed.join(ACME, ALL) for _ in range(live.MAX_WATCHERS)]
-    assert world.feed.is_full
-    world.feed.leave(watchers[3])
-    assert not world.feed.is_full
+    tenants = [Reader(f"tenant {n}") for n in range(4)]
+    watchers = []
+    for reader in tenants:
+        while not world.feed.is_full(reader):
+            watchers.append(world.feed.join(reader, ALL))
+    assert len(world.feed) == live.MAX_OF_TENANTS
+    assert len([one for one in watchers if one.reader == tenants[0]]) == live.MAX_OF_TENANT
+    while not world.feed.is_full(OPERATOR):
+        watchers.append(world.feed.join(OPERATOR, ALL))
+    assert len(world.feed) == live.MAX_WATCHERS
+    world.feed.leave(watchers[-1])
+    assert not world.feed.is_full(OPERATOR)
+    assert world.feed.is_full(tenants[0])
+
+
+def test_who_loses_the_key_is_let_go() -> None:
+    async def script(world: World) -> None:
+        keys = {"mine", "yours"}
+        mine = world.feed.join(ACME, ALL, lambda: "mine" in keys)
+        yours = world.feed.join(ACME, ALL, lambda: "yours" in keys)
+        await asyncio.sleep(1)
+        keys.remove("mine")
+        assert len([event async for event in mine.events]) == 1
+        world.feed.turn_recorded(a_record(origin=Origin("acme")))
+        assert names(yours) == ["live", "turn"]
+
+    on_a_feed(script)
 
 
 def test_everybody_is_let_go_when_the_server_stops() -> None:
@@ -178,7 +201,7 @@ def test_everybody_is_let_go_when_the_server_stops() -> None:
         world.is_stopping = True
         told = [event async for event in watcher.events]
         assert len(told) == 1
-        assert world.feed.is_full
+        assert world.feed.is_full(OPERATOR)
 
     on_a_feed(script)
 

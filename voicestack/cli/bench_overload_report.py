@@ -13,8 +13,6 @@ from voicestack.cli.bench_stats import Summary, summarise
 from voicestack.cli.bench_v2v import Outcome, Plan, Turn
 from voicestack.core.turn_record import DEAD_AIR_MS
 
-BUDGET_MS = 800
-"""`budget.turn_ms`."""
 ON_THE_WAY_MS = 40
 """What a caller hears later than the server sends: a frame on its way in, and one on its way out."""
 COLUMNS = (
@@ -71,7 +69,7 @@ class Level:
         return self.n_turns > 0 and self.n_in_time >= 0.95 * self.n_turns
 
 
-def verdict_of(turn: Turn) -> str:
+def verdict_of(turn: Turn, budget_ms: float) -> str:
     """`in_time`, `declared`, `late`, `missing` or `early`: as it was heard, and as the ledger explains it."""
     if turn.early:
         return "early"
@@ -80,7 +78,7 @@ def verdict_of(turn: Turn) -> str:
         return "missing"
     if says_so(turn.ledgers):
         return "declared" if heard_ms <= DEAD_AIR_MS + ON_THE_WAY_MS else "late"
-    return "in_time" if heard_ms <= BUDGET_MS + ON_THE_WAY_MS else "late"
+    return "in_time" if heard_ms <= budget_ms + ON_THE_WAY_MS else "late"
 
 
 def says_so(ledgers: Sequence[dict[str, Any]]) -> bool:
@@ -100,12 +98,13 @@ def level_of(
     outcome: Outcome,
     window_ns: tuple[int, int],
     *,
+    budget_ms: float,
     n_shed: int,
 ) -> Level:
     """Sum up the turns that were asked in a window of time; calls are counted over the whole run."""
     refused = {turn.caller for turn in outcome.turns if turn.refused}
     turns = [t for t in outcome.turns if not t.refused and window_ns[0] <= t.asked_ns < window_ns[1]]
-    verdicts = [verdict_of(turn) for turn in turns]
+    verdicts = [verdict_of(turn, budget_ms) for turn in turns]
     heard = [ms for t in turns if (ms := t.wait_ms if t.wait_ms is not None else t.late_ms) is not None]
     answered = [ms for t in turns for one in t.ledgers[:1] if (ms := one.get("response_ms")) is not None]
     n_missing, n_in_time = verdicts.count("missing"), verdicts.count("in_time")

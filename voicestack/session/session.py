@@ -38,6 +38,7 @@ from voicestack.session.served_tools import ServedTools
 from voicestack.session.sounds import Sounds
 from voicestack.session.stopgaps import Stopgaps
 from voicestack.session.tuning import Engines, Tuning
+from voicestack.session.witness import Witness
 from voicestack.turn import actions, events
 from voicestack.turn.machine import step
 from voicestack.turn.state import Progress, State
@@ -100,8 +101,8 @@ class Session:
             sounds=self.sounds,
             keep_words=tuning.keep_words,
         )
-        vad, asr, keep = engines.vad, engines.asr, self._minutes.user_sounds
-        self.ears = Ears(vad, asr, clock, self.scope, self, tuning.hearing, keep)
+        asr, keep = Witness(engines.asr, self.ledger.recognised), self._minutes.user_sounds
+        self.ears = Ears(engines.vad, asr, clock, self.scope, self, tuning.hearing, keep)
         self.asides = Asides(engines, tuning, clock, self.scope, transport, new_id, meter)
         self.dictations = Dictations(engines.asr, clock, self.scope, self.history, self.tell, self._receive)
         self._next_options = ReplyOptions()
