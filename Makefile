@@ -4,7 +4,7 @@ BIN := .venv/bin
 SET_UP = @command -v $(PYTHON) >/dev/null || { echo "voicestack: install Python first: apt-get install python3 python3-venv"; exit 2; }; $(PYTHON) -m voicestack.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check asyncapi openapi types web bench bench-gpu gate lock clean
+.PHONY: help setup run test check asyncapi openapi types web bench bench-gpu bench-ci gate lock clean
 
 help: ## this list
 	@echo "voicestack: a voice agent that you run yourself"
@@ -53,6 +53,11 @@ bench: ## set up, then measure voice to voice
 bench-gpu: ## measure one GPU; skips elsewhere and says why
 	$(SET_UP) run
 	@$(BIN)/voicestack bench gpu $(ARGS)
+
+bench-ci: ## is this commit slower than the accepted one? Fails on a regression
+	$(SET_UP) run
+	@$(BIN)/voicestack bench compare $(ARGS)
+	@$(BIN)/voicestack bench ledger
 
 gate: ## is this as good, and as quick, as what was accepted?
 	$(SET_UP) run

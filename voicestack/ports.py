@@ -240,8 +240,8 @@ class Forecaster(Protocol):
     def observe(self, stage: str, replica: str, took_ms: float, *, finished: bool = True) -> None:
         """A stage took so long; one that did not finish took longer than that.
 
-        Stages are `asr`, `llm` (to the first token), `clause` (from there to the first phrase) and `tts` (to
-        the first sound).
+        Stages are `asr`, `llm` (to the first token), `clause` (from there to the first phrase; `short_clause`
+        if it is a short one) and `tts` (to the first sound).
         """
         ...
 

@@ -111,6 +111,22 @@ def ask(text: str, *, session: str = "s1", max_tokens: int | None = None, draft:
     return LlmRequest(SessionId(session), TurnId(1), messages, max_tokens=max_tokens, draft=draft)
 
 
+def test_an_answer_that_has_begun_is_gone_on_with(engine: tuple[str, str]) -> None:
+    begun = "The capital of France is"
+
+    async def main() -> None:
+        async with opened(*engine) as llm:
+            deltas = await whole(llm, replace(ask(QUESTION), begun=begun))
+            text = "".join(delta.text for delta in deltas)
+            assert text.startswith(" Paris")
+            assert begun not in text
+            usage = deltas[-1].usage
+            assert usage is not None
+            assert usage.output_tokens > 0
+
+    asyncio.run(main())
+
+
 async def whole(llm: Llm, request: LlmRequest) -> list[LlmDelta]:
     async with asyncio.timeout(LIMIT_S), aclosing(llm.reply(request)) as deltas:
         return [delta async for delta in deltas]

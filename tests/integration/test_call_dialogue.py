@@ -400,4 +400,5 @@ def test_word_that_comes_after_the_turn_still_counts() -> None:
 
     call = in_call(script, llm=ScriptedLlm(["Yes."]))
     assert call.figures.heard_after_ms == [pytest.approx((call.figures.turns[0].response_ms or 0) + 200)]
+    assert call.figures.heard_ids == [call.figures.records[0].id]
     assert call.figures.n_disbelieved == 0

@@ -15,6 +15,7 @@ import yaml
 from tests.support.prometheus import prometheus
 from tests.support.scrape import Scrape, read_scrape, scrape_after_turns
 from tests.support.turn_records import a_record
+from voicestack.core.queues import QueueReading
 from voicestack.telemetry.exemplars import trace_id_of
 from voicestack.telemetry.metrics import ChildReadings, Metrics
 
@@ -69,6 +70,8 @@ def scrape(asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> Scrape:
     metrics.stage_failed("llm", "stage_timeout")
     metrics.watch_refusals(lambda: {"rate_limit_exceeded": 1})
     metrics.watch_child("llm", ChildReadings(lambda: 0, lambda: True))
+    reading = QueueReading("llm", n_waiting=1, n_busy=1, oldest_wait_ms=1.0, refused={"full": 1})
+    metrics.queues.watch(lambda: [reading])
     metrics.engines.watch_figures("llm", lambda: {"queue_requests": 1.0, "requests_total": 1.0})
     for name, labels in read_scrape(metrics.render()[0].decode()).labels.items():
         if name in found.families:
@@ -179,7 +182,7 @@ def test_a_dashboard_asks_only_for_what_the_server_has(path: Path, scrape: Scrap
 def test_legends_name_labels_that_the_query_leaves(path: Path, scrape: Scrape) -> None:
     for title, one in targets(path):
         grouped = {label for of in _GROUPED.findall(one["expr"]) for label in re.findall(r"\w+", of)}
-        raw = scrape.labels.get(one["expr"], set()) | OF_PROMETHEUS
+        raw = scrape.labels.get(one["expr"].split("{")[0], set()) | OF_PROMETHEUS
         for label in _LEGEND.findall(one["legendFormat"]):
             assert label in (raw if "(" not in one["expr"] else grouped), (title, label)
 

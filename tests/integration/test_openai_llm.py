@@ -72,8 +72,9 @@ class Peer:
             self.head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
         except asyncio.IncompleteReadError:
             return False
-        length = int(self.head.split("content-length: ")[1].split("\r\n")[0])
-        self.body = json.loads(await self._reader.readexactly(length))
+        _, found, rest = self.head.partition("content-length: ")
+        length = int(rest.split("\r\n")[0]) if found else 0
+        self.body = json.loads(await self._reader.readexactly(length) or b"{}")
         return True
 
     async def send(self, *parts: bytes) -> None:
@@ -260,8 +261,9 @@ def test_how_a_server_goes_on_with_a_begun_answer() -> None:
     async def play(peer: Peer) -> None:
         path = peer.head.split(" ")[1]
         asked.append((path, peer.body))
-        if path == "/apply-template":
-            body = json.dumps({"prompt": "<user>Hi.<agent>"}).encode()
+        if path in ("/apply-template", "/v1/models"):
+            said = {"prompt": "<user>Hi.<agent>", "data": [{"owned_by": "llamacpp"}]}
+            body = json.dumps(said).encode()
             await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         elif path == "/v1/completions":
             piece = event(choices=[{"index": 0, "text": " calm", "finish_reason": None}])
@@ -271,12 +273,15 @@ def test_how_a_server_goes_on_with_a_begun_answer() -> None:
 
     async def main() -> None:
         begun = replace(REQUEST, messages=(Message("user", "Hi."),), begun="The sea is")
-        for settings in (replace(SETTINGS, dialect="vllm"), SETTINGS, replace(SETTINGS, slots=2)):
+        llama = replace(SETTINGS, slots=2), replace(SETTINGS, dialect="auto")
+        for settings in (replace(SETTINGS, dialect="vllm"), SETTINGS, *llama):
             async with serving(play, settings) as llm:
                 assert [delta.text for delta in await whole(llm, begun)] == [" calm", ""]
 
     asyncio.run(main())
-    (_, vllm), (_, plain), (render, rendered), (completions, llama) = asked
+    (_, vllm), (_, plain), (render, rendered), (completions, llama), *attached = asked
+    assert [path for path, _ in attached] == ["/v1/models", "/apply-template", "/v1/completions"]
+    assert "id_slot" not in attached[2][1], "it is not ours alone"
     user, agent = {"role": "user", "content": "Hi."}, {"role": "assistant", "content": "The sea is"}
     assert vllm["messages"] == [user, agent]
     assert (vllm["continue_final_message"], vllm["add_generation_prompt"]) == (True, False)

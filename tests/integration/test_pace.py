@@ -11,18 +11,19 @@ from tests.support.dialogue import SETTINGS, Dialogue, converse, speech
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.budget import Budget
 from voicestack.core.commands import AddItem, CreateReply
-from voicestack.core.errors import StageUnavailable
+from voicestack.core.errors import StageOverloaded, StageUnavailable
 from voicestack.core.hints import NO_HINTS, Hints
 from voicestack.core.history import Item
 from voicestack.core.ids import ItemId
 from voicestack.core.marks import Mark
 from voicestack.core.notes import ReplyEnded
 from voicestack.core.rungs import Forecast, Rung
-from voicestack.core.turn_record import DEAD_AIR_MS, TurnRecord
+from voicestack.core.turn_record import DEAD_AIR_MS, TurnRecord, Use
 from voicestack.engines.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts
 from voicestack.ports import Certainty, LlmRequest, Pause, SpeechRequest, Transcript
 from voicestack.session.pace import FILLER_EVERY_MS, SHORT_WORDS
 from voicestack.session.tuning import Engines, Tuning
+from voicestack.turn.plan import MARGIN_MS
 from voicestack.turn.policy import Policy
 
 FILLER = "One moment, please."
@@ -300,6 +301,25 @@ def test_a_reply_under_way_is_ordered_to_hedge_before_the_slack_is_gone() -> Non
     assert spoken(d)[0].endswith(ANSWER)
 
 
+def test_a_rung_that_can_be_put_off_is_not_taken_if_the_answer_comes() -> None:
+    """Half of the answers come in time: worth waiting for, as long as a hedge would still be in time."""
+    foresight = Foresight(Forecast(Rung.FULL, 100, 3_000), Forecast(Rung.HEDGE, 40, 60))
+    llm = ScriptedLlm([ANSWER], first_token_ms=20)
+    _, record = foresee(llm, foresight, policy=NO_DRAFTS)
+    assert rungs(record) == []
+    assert llm.requests[0].rung is Rung.FULL
+
+
+def test_a_draft_is_hedged_before_it_is_committed() -> None:
+    """The hedge takes 600 ms: when the endpoint is decided it would be too late for it."""
+    foresight = Foresight(Forecast(Rung.FULL, 0, 3_000), Forecast(Rung.HEDGE, 400, 600))
+    _, record = foresee(ScriptedLlm([ANSWER], first_token_ms=2_500), foresight)
+    assert rungs(record)[:2] == [("draft", "soft_end"), ("hedge", "forecast")]
+    hedge = record.taken[1]
+    assert 600 <= hedge.remaining_ms <= 600 + 2 * MARGIN_MS
+    assert hedge.at_ns < record.marks.at_ns[Mark.ENDPOINT]
+
+
 def test_what_was_measured_and_what_was_never_finished_is_learned() -> None:
     foresight = Foresight()
     foresee(ScriptedLlm([ANSWER], token_ms=40), foresight)
@@ -311,13 +331,32 @@ def test_what_was_measured_and_what_was_never_finished_is_learned() -> None:
     assert foresight.seen[0][1] > 9_000
 
 
-def test_an_answer_that_nobody_would_wait_for_is_refused_once_it_is_late() -> None:
+def test_what_is_known_to_be_late_is_filled_as_soon_as_it_is_and_never_refused_on_a_forecast() -> None:
     hopeless = Foresight(Forecast(Rung.FULL, 60_000, 90_000))
-    d, record = foresee(ScriptedLlm([ANSWER], first_token_ms=1e9), hopeless, policy=NO_DRAFTS)
-    assert rungs(record)[-1] == ("refusal", "gave_up")
+    d, record = foresee(ScriptedLlm([ANSWER], first_token_ms=2_500), hopeless, policy=NO_DRAFTS)
+    assert rungs(record) == [("filler", "late")]
     assert record.silence_ms is not None
-    assert record.silence_ms < DEAD_AIR_MS
-    assert spoken(d) == [REFUSAL]
+    assert record.silence_ms <= Budget().turn_ms
+    assert spoken(d) == [f"{FILLER} {ANSWER}"]
+
+
+def test_what_is_refused_for_want_of_room_is_not_asked_for_again() -> None:
+    llm = ScriptedLlm([ANSWER], fail_after_tokens=0, error=StageOverloaded("full", stage="llm"))
+    _, record = ask(llm=llm, policy=NO_DRAFTS)
+    assert rungs(record) == [("refusal", "overloaded")]
+    assert len(llm.requests) == 1
+
+
+def test_the_ledger_says_who_recognised_the_words() -> None:
+    class Elsewhere(ScriptedAsr):
+        async def transcribe(
+            self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+        ) -> AsyncGenerator[Transcript, None]:
+            async for one in super().transcribe(sounds, hints):
+                yield replace(one, use=Use("asr", "spare", "eu-2", first_ms=40.0))
+
+    _, record = ask(asr=Elsewhere(["what time is it"]))
+    assert [(use.stage, use.replica, use.region) for use in record.uses] == [("asr", "spare", "eu-2")]
 
 
 def test_the_sentences_are_made_once_for_all_sessions() -> None:

@@ -282,6 +282,21 @@ def test_a_first_sound_that_nobody_wants_any_more_is_not_waited_for() -> None:
     asyncio.run(main())
 
 
+def test_a_phrase_that_is_heard_is_not_broken_off() -> None:
+    async def play(peer: Peer) -> None:
+        await peer.send(PCM_HEAD, chunk(TONE.tobytes()))
+        await asyncio.sleep(0.5)
+        await peer.send(chunk(TONE.tobytes()), END)
+
+    async def main() -> None:
+        now_ns = SystemClock().now_ns()
+        async with voice(play) as (tts, _):
+            frames = await spoken(tts, deadline=Deadline(now_ns, now_ns + 300_000_000))
+            assert len(sound(frames)) > 1.5 * len(TONE)
+
+    asyncio.run(main())
+
+
 def test_a_recogniser_is_told_how_long_it_is_waited_for() -> None:
     seen: list[tuple[int | None, int | None]] = []
 

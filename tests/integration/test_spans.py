@@ -93,7 +93,6 @@ def test_the_root_speaks_the_conventions_for_generative_ai(collector: Collector)
         "gen_ai.provider.name": "llama.cpp",
         "gen_ai.request.model": "smollm2-135m-instruct",
         "gen_ai.agent.name": "voicestack",
-        "gen_ai.agent.version": "1.2.3",
         "gen_ai.conversation.id": "sess_1",
         "gen_ai.output.type": "speech",
         "gen_ai.usage.input_tokens": 120,
@@ -108,6 +107,16 @@ def test_the_root_speaks_the_conventions_for_generative_ai(collector: Collector)
     assert rungs[0]["voicestack.forecast_ms"] == 350.0
     assert root.events[0].time_unix_nano == (UNIX_MS + 400) * 1_000_000
     assert root.status.code == Status.STATUS_CODE_UNSET
+    assert values["voicestack.blamed"] == "endpoint"
+    assert "voicestack.cold" not in values
+
+
+def test_a_cold_replica_is_named(collector: Collector) -> None:
+    asyncio.run(send(sender(collector.url), [a_record(warm=False)]))
+    found = by_name(collector)
+    assert values_of(found["invoke_agent voicestack"].attributes)["voicestack.cold"] is True
+    assert values_of(found["chat smollm2-135m-instruct"].attributes)["voicestack.cold"] is True
+    assert "voicestack.cold" not in values_of(found["tts"].attributes)
 
 
 def test_stages_say_who_was_asked_and_what_was_hidden(collector: Collector) -> None:
@@ -118,7 +127,8 @@ def test_stages_say_who_was_asked_and_what_was_hidden(collector: Collector) -> N
     assert chat.kind == Span.SPAN_KIND_CLIENT
     assert values["gen_ai.operation.name"] == "chat"
     assert values["gen_ai.response.time_to_first_chunk"] == pytest.approx(0.14)
-    assert (values["voicestack.replica"], values["voicestack.region"]) == ("llm-0", "local")
+    assert values["voicestack.replica"] == "llm-0"
+    assert "voicestack.region" not in values  # it is this server's, and in the resource
     assert values["voicestack.hidden_ms"] == 140.0
     [lost] = [values_of(event.attributes) for event in chat.events]
     assert (lost["voicestack.replica"], lost["voicestack.region"]) == ("llm-1", "eu-west")

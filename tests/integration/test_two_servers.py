@@ -1,8 +1,8 @@
 """Two servers: what one of them cannot answer, the other one does, and no turn is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 
 import httpx
 import orjson
@@ -10,17 +10,28 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.chat_server import ChatServer
+from tests.support.replicas import Log, member, roster
 from tests.support.served import Served
 from tests.support.server import SCRIPTED, with_server
+from voicestack.aio.clock import SystemClock
 from voicestack.aio.scope import Scope
+from voicestack.core.audio import AudioFrame
 from voicestack.core.rungs import Rung
 from voicestack.core.turn_record import TurnRecord
+from voicestack.engines.openai_asr import ListeningServer, OpenAiAsr
+from voicestack.engines.openai_tts import OpenAiTts, SpeechServer
+from voicestack.engines.scripted import ScriptedAsr, ScriptedTts
+from voicestack.fleet.asr_pool import AsrPool
+from voicestack.fleet.breaker import Breaker
+from voicestack.fleet.tts_pool import TtsPool
+from voicestack.ports import Pause, SpeechRequest
 from voicestack.server import lifecycle
+from voicestack.server.readiness import question
 from voicestack.telemetry.metrics import Metrics
 
-HERE, THERE = "This is the server here.", "This is the server over there, and it is still talking."
+HERE, THERE = "Here I am.", "Over there I am, and still talking."
 LIMIT_S = 60
-WARM = 'voicestack_engine_figure{engine="llm_pool",figure="replicas_good"} 2.0'
+WARM = 'voicestack_engine_figure{engine="llm_pool.b",figure="is_warm"} 1.0'
 PATIENT = ("budget.readiness_turn_ms=20000", "fleet.probe_s=0.2", "fleet.breaker_open_ms=60000")
 
 
@@ -160,6 +171,38 @@ def test_a_language_model_that_is_dead_or_stuck_is_replaced_by_the_other_server(
         assert [record.outcome for record in records] == ["answered"] * 3
 
     with_two(llm, other, script)
+
+
+def test_the_other_server_speaks_and_listens_where_this_one_cannot(other: Served) -> None:
+    async def script() -> None:
+        clock = SystemClock()
+        mute = member("local", ScriptedTts(24_000), stage="tts", clock=clock)
+        deaf = member("local", ScriptedAsr([""]), stage="asr", clock=clock)
+        mute.breaker = deaf.breaker = Breaker(is_out=True, until_ns=0)
+        tts = OpenAiTts(f"{other.url}/v1", SpeechServer("any", "any"))
+        asr = OpenAiAsr(f"{other.url}/v1", ListeningServer("any"))
+        voices = TtsPool(roster([mute, member("b", tts, stage="tts", clock=clock)], clock=clock))
+        ears = AsrPool(roster([deaf, member("b", asr, stage="asr", clock=clock)], clock=clock))
+        log = Log()
+        async with aclosing(voices.speak(SpeechRequest("Can you hear me?", trail=log))) as frames:
+            said = [frame async for frame in frames]
+        assert "".join(frame.text for frame in said) == "Can you hear me?"
+        assert [(use.stage, use.replica, use.won) for use in log.uses] == [("tts", "b", True)]
+        async with aclosing(spoken()) as sounds, aclosing(ears.transcribe(sounds)) as transcripts:
+            heard = [transcript async for transcript in transcripts]
+        assert heard[-1].text
+        assert heard[-1].use is not None
+        assert heard[-1].use.replica == "b"
+        await tts.close()
+        await asr.close()
+
+    asyncio.run(script())
+
+
+async def spoken() -> AsyncGenerator[AudioFrame | Pause, None]:
+    pcm = question()
+    for at in range(0, len(pcm), 320):
+        yield AudioFrame(pcm[at : at + 320], at, 0)
 
 
 def test_the_other_server_dies_in_mid_answer_and_the_turn_says_so_and_the_next_is_answered(

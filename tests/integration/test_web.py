@@ -1,5 +1,6 @@
 """Does the page's TypeScript agree with its types, pass its own tests, and stay small?"""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,17 +28,31 @@ def test_the_types_agree() -> None:
 
 
 def test_its_own_tests_pass() -> None:
-    assert " passed" in npm("test")
+    assert npm("test").count(" passed") >= 2, "the widget's and the dashboard's"
 
 
 def test_a_visitor_loads_little() -> None:
-    assert "gzipped; at most" in npm("size")
+    assert npm("size").count("gzipped; at most") == 3
 
 
 def test_what_was_built_has_what_pages_ask_for() -> None:
     names = {path.relative_to(BUILT).as_posix() for path in BUILT.rglob("*") if path.is_file()}
-    assert {"index.html", "widget/voicestack.js"} <= names
-    page = (BUILT / "index.html").read_text()
-    assert "<style" not in page
-    assert " style=" not in page
-    assert "<script>" not in page
+    assert {"index.html", "widget/voicestack.js", "dashboard/index.html"} <= names
+
+
+@pytest.mark.parametrize("page", ["index.html", "dashboard/index.html"])
+def test_a_page_obeys_its_policy(page: str) -> None:
+    text = (BUILT / page).read_text()
+    assert "<style" not in text
+    assert " style=" not in text
+    assert "<script>" not in text
+
+
+def test_the_dashboards_files_are_where_its_page_looks_for_them() -> None:
+    named = re.findall(
+        r"(?:src|href)=\"/dashboard/([^\"]+)\"", (BUILT / "dashboard" / "index.html").read_text()
+    )
+    assert len(named) >= 3
+    for name in named:
+        assert name.startswith("assets/"), "a name that may be kept for ever"
+        assert (BUILT / "dashboard" / name).is_file()

@@ -15,11 +15,14 @@ from voicestack.core.marks import Mark, TurnMarks
 from voicestack.core.turn_record import Origin, TurnRecord
 from voicestack.telemetry.reading import LedgerReader, Unreadable
 from voicestack.telemetry.ring import LONGEST_TURN_MS, Ring
+from voicestack.telemetry.slo import PERIOD_S, WINDOWS_S
 from voicestack.telemetry.turn_filter import OPERATOR, Reader, TurnFilter
 from voicestack.telemetry.turn_table import VERDICTS, TurnTable
 
-NOW_MS = 1_795_886_000_000
+NOW_MS = 1_795_885_980_000
+"""A whole minute: what the store has of days is counted to the minute."""
 ACME = Reader("acme")
+LONGER_S = [window_s for window_s in (*WINDOWS_S, PERIOD_S) if window_s >= 3_600]
 DAY = TurnFilter(NOW_MS - 24 * HOUR_MS, NOW_MS)
 
 
@@ -29,6 +32,7 @@ class Stored:
     def __init__(self, records: Sequence[TurnRecord]) -> None:
         self.records = records
         self.is_readable = True
+        self.n_asked = self.n_counted = 0
 
     def _matching(self, reader: Reader, wanted: TurnFilter) -> list[TurnRecord]:
         if not self.is_readable:
@@ -40,6 +44,7 @@ class Stored:
     def newest(
         self, reader: Reader, wanted: TurnFilter, limit: int, after: tuple[int, str] | None = None
     ) -> Sequence[TurnRecord]:
+        self.n_asked += 1
         found = self._matching(reader, wanted)
         return [one for one in found if after is None or (one.began_unix_ms, one.id) < after][:limit]
 
@@ -48,6 +53,7 @@ class Stored:
         return next((one for one in found if one.id == turn_id), None)
 
     def verdicts(self, reader: Reader, wanted: TurnFilter) -> dict[str, int]:
+        self.n_counted += 1
         found: list[str] = [one.verdict for one in self._matching(reader, wanted)]
         return {name: found.count(name) for name in VERDICTS}
 
@@ -58,17 +64,24 @@ class Stored:
 
 def some_turns(seed: int, n: int) -> list[TurnRecord]:
     """In the order in which they end, which is not quite that in which they began."""
-    turns = list(Turns(seed).many(n, NOW_MS - 20 * HOUR_MS, NOW_MS))
+    turns = list(Turns(seed).many(n, NOW_MS - HOUR_MS, NOW_MS))
     return sorted(turns, key=lambda one: one.began_unix_ms + crc32(one.id.encode()) % LONGEST_TURN_MS)
 
 
 @settings(max_examples=20)
 @given(
     seed=st.integers(0, 1_000),
-    n=st.integers(0, 120),
-    n_ring=st.integers(1, 150),
+    n=st.integers(0, 80),
+    n_ring=st.integers(1, 90),
     reader=st.sampled_from([OPERATOR, ACME]),
-    wanted=st.sampled_from([DAY, replace(DAY, rung="draft"), replace(DAY, from_ms=NOW_MS - 2 * HOUR_MS)]),
+    wanted=st.sampled_from(
+        [
+            DAY,
+            replace(DAY, rung="draft"),
+            replace(DAY, from_ms=NOW_MS - HOUR_MS // 2),
+            replace(DAY, to_ms=NOW_MS - HOUR_MS // 2),
+        ]
+    ),
     is_restarted=st.booleans(),
 )
 def test_it_does_not_matter_where_a_turn_is(
@@ -115,6 +128,23 @@ def test_what_cannot_be_read_is_left_out_and_that_is_said() -> None:
     assert ledger.extent(OPERATOR)["n_turns"] == 20
     with pytest.raises(Unreadable):
         ledger.find(OPERATOR, records[0].id)
+
+
+def test_the_store_is_asked_once_a_minute_however_many_look() -> None:
+    stored, now_ms = Stored(some_turns(1, 100)), [NOW_MS]
+    ring = Ring(20, since_ms=NOW_MS)
+    ledger = LedgerReader(ring, {}, stored, lambda: now_ms[0])
+    for n in range(20):
+        wanted = replace(DAY, from_ms=DAY.from_ms - 30_000 + 2_500 * n, to_ms=DAY.to_ms - 30_000 + 2_500 * n)
+        assert ledger.overview(OPERATOR, wanted)["n_turns"] == 100
+        ledger.heat(OPERATOR, wanted)
+        assert ledger.overview(ACME, wanted)["n_turns"] < 100
+    assert stored.n_asked == 4  # two tenants, two minutes
+    n_short = len(WINDOWS_S) + 1 - len(LONGER_S)  # counted each time: they are quick
+    assert stored.n_counted == 4 * len(LONGER_S) + 40 * n_short
+    ring.turn_recorded(a_record(id="new.1", began_unix_ms=NOW_MS - 1))
+    now_ms[0] += 60_000
+    assert ledger.overview(OPERATOR, DAY)["n_turns"] == 101
 
 
 # --- the ring ---------------------------------------------------------------------------------------------

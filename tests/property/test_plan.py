@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicestack.core.budget import Budget
@@ -24,20 +24,24 @@ def forecast(draw: st.DrawFn) -> Forecast:
     return Forecast(draw(rungs), p50_ms, p95_ms, draw(st.sampled_from(["", "a", "b"])))
 
 
-forecasts = st.lists(forecast(), max_size=12).map(tuple)
+forecasts = st.lists(forecast(), max_size=5).map(tuple)
 budgets = st.builds(
     Budget,
     turn_ms=st.sampled_from([200.0, 800.0, 1_500.0]),
-    rungs=st.frozensets(rungs),
+    rungs=st.just(frozenset(Rung)) | st.frozensets(rungs),
     enforced=st.booleans(),
     hysteresis_ratio=st.sampled_from([0.0, 0.1, 0.25, 1.0]),
 )
+
+
+thorough = settings(max_examples=400)
 
 
 def usable(offered: tuple[Forecast, ...], budget: Budget) -> list[Forecast]:
     return [one for one in offered if one.rung.is_answer and budget.allows(one.rung)]
 
 
+@thorough
 @given(remaining, forecasts, budgets, currents)
 def test_a_rung_that_is_in_time_is_taken_if_there_is_one(
     left_ms: float, offered: tuple[Forecast, ...], budget: Budget, current: Rung | None
@@ -74,6 +78,7 @@ def test_if_none_is_in_time_none_is_safer_but_for_much_more_speed(
         assert is_safest or choice.forecast.p50_ms + spare_ms < safest.p50_ms
 
 
+@thorough
 @given(remaining, forecasts, budgets, currents)
 def test_what_is_put_off_is_in_time_all_the_same(
     left_ms: float, offered: tuple[Forecast, ...], budget: Budget, current: Rung | None
@@ -91,6 +96,7 @@ def test_what_is_put_off_is_in_time_all_the_same(
         assert min(one.p50_ms for one in under_way) <= left_ms
 
 
+@thorough
 @given(remaining, remaining, forecasts, budgets, currents)
 def test_more_time_never_gives_a_worse_rung(
     one_ms: float, other_ms: float, offered: tuple[Forecast, ...], budget: Budget, current: Rung | None
@@ -116,6 +122,7 @@ def test_what_is_chosen_gives_an_answer_and_may_be_taken(
         assert not choice.say.is_answer
 
 
+@thorough
 @given(remaining, forecasts, budgets, currents)
 def test_the_same_again_changes_nothing(
     left_ms: float, offered: tuple[Forecast, ...], budget: Budget, current: Rung | None

@@ -8,8 +8,10 @@ from typing import Literal
 
 import orjson
 
-Mode = Literal["ok", "stuck", "half", "refuses"]
+Mode = Literal["ok", "stuck", "half", "refuses", "full", "late"]
 MODELS = b'{"object":"list","data":[{"id":"told","object":"model","owned_by":"tests"}]}'
+
+REFUSALS = {"refuses": (500, "x"), "full": (503, "overloaded"), "late": (504, "deadline_exceeded")}
 
 
 class ChatServer:
@@ -17,9 +19,11 @@ class ChatServer:
 
     Attributes:
         mode: `ok` answers at once, `stuck` never, `half` says all but two words and no more, `refuses` says
-            500.
+            500, `full` and `late` what another voicestack says then.
         answer: What it says.
         bodies: Requests for an answer of more than one token, so far.
+        statuses: What it answers when somebody looks at these paths; 404 at others, and nothing at all for 0.
+        looked_at: Paths that somebody looked at.
     """
 
     def __init__(self, answer: str) -> None:
@@ -27,6 +31,8 @@ class ChatServer:
         self.mode: Mode = "ok"
         self.port = 0
         self.bodies: list[dict[str, object]] = []
+        self.statuses: dict[str, int] = {"/health": 200, "/v1/models": 200}
+        self.looked_at: list[str] = []
 
     @property
     def url(self) -> str:
@@ -66,7 +72,7 @@ class ChatServer:
             lengths = [int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")]
             body = await reader.readexactly(sum(lengths))
             if head.startswith(b"GET"):
-                await _answer(writer, 200 if b"/models" in head or b"/health" in head else 404, MODELS)
+                await self._look(head.split(b" ")[1].decode(), reader, writer)
             else:
                 await self._chat(orjson.loads(body), reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -74,14 +80,22 @@ class ChatServer:
         finally:
             writer.close()
 
+    async def _look(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.looked_at.append(path)
+        if status := self.statuses.get(path, 404):
+            await _answer(writer, status, MODELS)
+        else:
+            await reader.read()
+
     async def _chat(
         self, asked: dict[str, object], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         mode = self.mode
         if asked.get("max_tokens") != 1:
             self.bodies.append(asked)
-        if mode == "refuses":
-            await _answer(writer, 500, b'{"error":{"message":"it is broken"}}')
+        if mode in REFUSALS:
+            status, code = REFUSALS[mode]
+            await _answer(writer, status, b'{"error":{"message":"no","code":"%s"}}' % code.encode())
             return
         if mode == "stuck":
             await reader.read()  # until nobody waits any more

@@ -135,6 +135,8 @@ class Demo:
 
 def app_of(demo: Demo, keys: KeysInForce) -> GuardedApp:
     """The application, behind its guard as in the real server."""
+    limits = LimitsSection()
+    guard = Guard("127.0.0.1", AccessSection(), limits, keys, clock=SystemClock(), unix_s=unix_s)
     shown = Shown(
         LedgerReader(demo.ring, SHARES_MS),
         demo.feed,
@@ -144,10 +146,9 @@ def app_of(demo: Demo, keys: KeysInForce) -> GuardedApp:
         keeps_transcripts=True,
         ring_turns=demo.ring.n_max,
         unix_ms=unix_ms,
+        is_welcome=guard.is_welcome_still,
     )
     public = page_routes(read_site(BUILT_DASHBOARD))
-    limits = LimitsSection()
-    guard = Guard("127.0.0.1", AccessSection(), limits, keys, clock=SystemClock(), unix_s=unix_s)
     return GuardedApp(Starlette(routes=[*public, *DashboardApi(shown).routes()]), guard, limits, public)
 
 

@@ -37,6 +37,7 @@ class Figures:
     drafts: list[bool] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     heard_after_ms: list[float | None] = field(default_factory=list)
+    heard_ids: list[str] = field(default_factory=list)
     n_disbelieved: int = 0
 
     def turn_measured(self, marks: TurnMarks) -> None:
@@ -47,6 +48,7 @@ class Figures:
 
     def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
         self.heard_after_ms.append(marks.heard_after_ms)
+        self.heard_ids.append(turn_id)
 
     def heard_disbelieved(self) -> None:
         self.n_disbelieved += 1

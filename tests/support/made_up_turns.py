@@ -31,10 +31,12 @@ class Turns:
     Args:
         seed: The same one gives the same turns.
         bad_from_ms: When the bad hour begins, Unix time.
+        p_cold: Share of turns that meet a cold replica; eight times as many in the bad hour.
     """
 
     seed: int = 6
     bad_from_ms: int = -1
+    p_cold: float = 0.01
     random: np.random.Generator = field(init=False)
     n_made: int = 0
 
@@ -80,7 +82,7 @@ class Turns:
     ) -> TurnRecord:
         random = self.random
         slow = {"us-east": 1.25, "ap-south": 1.6}.get(origin.region, 1.0) * (2.4 if is_bad else 1.0)
-        is_cold = bool(random.random() < (0.08 if is_bad else 0.01))
+        is_cold = bool(random.random() < self.p_cold * (8 if is_bad else 1))
         drafted = bool(random.random() < 0.8)
 
         def ms(median: float, spread: float = 0.35) -> float:

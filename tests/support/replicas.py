@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from voicestack.aio.clock import LoopClock
+from voicestack.aio.clock import Clock, LoopClock
 from voicestack.core.errors import Stage
 from voicestack.core.rungs import Rung
 from voicestack.core.turn_record import Use
@@ -49,16 +49,19 @@ def member(
     cap: int | None = None,
     rtt_ms: float = 0.0,
     open_ms: float = 2_000,
+    clock: Clock | None = None,
     speculates: bool = False,
 ) -> Member[Any]:
     """A replica; one named `local` is the one beside the server."""
     about = About(name, region, stage, "local" if name == "local" else "openai", cap or 8, cap, rtt_ms)
     about = replace(about, speculates=speculates)
     policy = BreakerPolicy(open_ms=open_ms)
-    return Member(engine, about, LoopClock(), policy, Pace(first_ms=100, busy_ms=500))
+    return Member(engine, about, clock or LoopClock(), policy, Pace(first_ms=100, busy_ms=500))
 
 
-def roster(members: Sequence[Member[E]], policy: ChoosePolicy | None = None) -> Roster[E]:
+def roster(
+    members: Sequence[Member[E]], policy: ChoosePolicy | None = None, *, clock: Clock | None = None
+) -> Roster[E]:
     """They, where the first one is drawn unless something speaks for another."""
     policy = policy or ChoosePolicy(region="here")
-    return Roster(members, clock=LoopClock(), policy=policy, draw=lambda: 0.0)
+    return Roster(members, clock=clock or LoopClock(), policy=policy, draw=lambda: 0.0)

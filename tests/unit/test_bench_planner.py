@@ -10,9 +10,11 @@ import pytest
 from voicestack.cli import bench_planner
 from voicestack.cli.bench_planner import TRACE, figures
 from voicestack.cli.planner_replay import (
+    MOST_COST,
     RTT_MS,
     Case,
     Planned,
+    Played,
     audible_ms,
     best,
     cost,
@@ -50,13 +52,20 @@ def test_what_each_rung_would_have_taken() -> None:
     assert audible_ms(case, Rung.CACHED, 50) == 70
 
 
-def test_the_oracle_takes_the_first_rung_that_is_in_time_and_none_if_none_is() -> None:
+def test_a_turn_costs_what_was_given_up_and_how_late_it_is() -> None:
+    assert cost(Played(Rung.FULL, 400), 400) == 0
+    assert cost(Played(Rung.HEDGE, 400), 400) == Rung.HEDGE.place / len(Rung)
+    assert cost(Played(Rung.FULL, 900), 400) == pytest.approx(1.5)
+    assert cost(Played(Rung.FULL, 1e9), 400) == MOST_COST
+
+
+def test_the_oracle_takes_the_first_rung_that_is_in_time_or_what_costs_least() -> None:
     case = Case(here=SLOW, there=QUICK, is_cached=False)
     assert best(case, 1_000).rung is Rung.FULL
     assert best(case, 940).rung is Rung.SHORT_CLAUSE
     assert best(case, 200).rung is Rung.HEDGE
-    assert best(case, 100).rung is Rung.FULL
-    assert cost(best(case, 100), 100) == 1.0
+    assert best(case, 100).rung is Rung.HEDGE
+    assert best(replace(case, there=SLOW), 100).rung is Rung.FULL
 
 
 def test_a_hedge_is_taken_when_the_first_token_does_not_come() -> None:

@@ -140,6 +140,14 @@ def test_an_unknown_profile_is_answered_with_the_known_ones() -> None:
         load("embeded", env={}, sets=[])
 
 
+def test_the_password_of_a_database_is_not_shown(toml: Path) -> None:
+    toml.write_text('[ledger]\nstore = "postgresql://me:7123@host:5432/db"\n')
+    loaded = load(str(toml), env={}, sets=[])
+    assert loaded.config.ledger.store == "postgresql://me:7123@host:5432/db"
+    shown = {key: value for key, value, _ in loaded.rows()}
+    assert shown["ledger.store"] == "postgresql://me:***@host:5432/db"
+
+
 def test_secrets_are_never_shown(toml: Path) -> None:
     toml.write_text('[llm]\napi_key = "sk-123"\n')
     loaded = load(str(toml), env={}, sets=[])

@@ -122,6 +122,13 @@ def test_of_a_hedge_whoever_is_first_counts() -> None:
     assert of == {Rung.HEDGE: (120, 120)}
 
 
+def test_a_short_clause_tells_what_a_whole_one_takes() -> None:
+    made = measured(Way(Rung.FULL, "a"), n=1)
+    for _ in range(20):
+        made.observe("short_clause", "a", 60)
+    assert by_rung(made.forecasts(REQUEST, None))[Rung.FULL][0] == pytest.approx(100 + 120 + 20, abs=30)
+
+
 def test_load_makes_a_difference() -> None:
     ways = Choices(Way(Rung.FULL, "a"))
     made = forecaster(ways)

@@ -507,3 +507,88 @@ def test_where_nobody_speculates_the_rung_changes_nothing() -> None:
         assert await said(pool, request(log, rung=Rung.SPECULATION, orders=orders)) == "One."
 
     run(script)
+
+
+def test_a_loser_is_closed_at_once() -> None:
+    async def script() -> None:
+        slow, quick = saying("Slow.", 900), saying("Quick and long.", 150)
+        pool = pool_of(member("local", slow), member("b", quick))
+        pool.roster.stay("s1", "local")
+        async with aclosing(pool.reply(request(Log(), rung=Rung.HEDGE))) as deltas:
+            await anext(deltas)
+            await asyncio.sleep(0)
+            assert slow.aborted == slow.requests
+            assert [one.in_flight for one in pool.replicas()] == [0, 1]
+
+    run(script)
+
+
+def test_a_third_one_is_asked_before_the_one_that_was_left() -> None:
+    async def script() -> None:
+        pool = pool_of(
+            member("local", saying("A.", 50)),
+            member("b", saying("B.", 10, fail_after_tokens=0)),
+            member("c", saying("C.", 90)),
+        )
+        pool.roster.stay("s1", "local")
+        asked, log = Orders(), Log()
+        asked.give(Rung.SHED)
+        pool.roster.members["c"].figures.first(LoopClock().now_ns(), 5_000)  # so b is thought to be sooner
+        assert await said(pool, request(log, orders=asked)) == "C."
+        assert [use.replica for use in log.uses] == ["local", "b", "c"]
+
+    run(script)
+
+
+def test_one_that_is_full_is_left_alone_for_a_second() -> None:
+    async def script() -> None:
+        full = saying("A.", fail_after_tokens=0, n_failures=1, error=StageOverloaded("full", stage="llm"))
+        first, cold = member("local", full), member("b", saying("B."))
+        pool = pool_of(first, cold)
+        assert await said(pool, request(Log())) == "B."
+        pool.release(SessionId("s1"))
+        cold.health.state = "cold"
+        assert await said(pool, request(Log())) == "B.", "rather one that is slow than one that refuses"
+        cold.health.state = "warm"
+        await asyncio.sleep(1)
+        pool.release(SessionId("s1"))
+        assert await said(pool, request(Log())) == "A."
+        assert first.view().failures == 0
+
+    run(script)
+
+
+def test_a_draft_leaves_the_last_place_to_a_committed_reply() -> None:
+    async def script() -> None:
+        pool = pool_of(member("local", saying("A.", 1_000), cap=2))
+        began_ns = LoopClock().now_ns()
+        async with Scope() as scope:
+            scope.start(_discard(pool, request(Log(), session=SessionId("s0"))), name="first")
+            await asyncio.sleep(0.001)
+            draft = request(Log(), session=SessionId("s2"), draft=True)
+            scope.start(_discard(pool, draft), name="draft")
+            await asyncio.sleep(0.001)
+            assert pool.figures()["waiting_requests"] == 1
+            await said(pool, request(Log()))
+        assert LoopClock().now_ns() - began_ns < 1_100_000_000, "the draft is not waited for"
+
+    run(script)
+
+
+def test_a_place_is_not_lost_with_who_was_to_have_it() -> None:
+    async def script() -> None:
+        only = member("local", saying("A.", 100), cap=1)
+        pool = pool_of(only)
+        async with Scope() as scope:
+            scope.start(_discard(pool, request(Log(), session=SessionId("s0"))), name="first")
+            await asyncio.sleep(0.001)
+            gone = scope.start(_discard(pool, request(Log(), session=SessionId("s2"))), name="gone")
+            await asyncio.sleep(0.001)
+
+            def cancel() -> None:
+                gone.cancel()  # between its being woken and its waking
+
+            only.on_free.append(cancel)
+            assert await said(pool, request(Log())) == "A."
+
+    run(script)

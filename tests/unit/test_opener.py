@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.replicas import member, roster
 from tests.support.trails import Trail
 from tests.support.virtual_loop import run_virtual
 from voicestack.aio.clock import LoopClock
@@ -19,6 +20,7 @@ from voicestack.core.ids import SessionId, TurnId, is_own
 from voicestack.core.rungs import Rung
 from voicestack.core.tools import Tool, Toolbox, ToolCall, ToolChoice
 from voicestack.engines.scripted import ScriptedAnswer, ScriptedLlm
+from voicestack.fleet.llm_pool import LlmPool
 from voicestack.fleet.opened_reply import Small
 from voicestack.fleet.opener import OpenerLlm
 from voicestack.fleet.opening import MAX_WORDS, Opening, Seam, may_open
@@ -120,6 +122,24 @@ def test_the_big_one_wins_when_its_first_token_is_sooner() -> None:
     assert trial.trail.n_wasted == 3, "what the small one had written by then"
     assert [use.won for use in trial.trail.uses] == [False]
     assert (trial.count("late"), trial.count("wasted_tokens")) == (1, 3)
+
+
+def test_a_big_one_that_begins_again_is_not_heard_twice() -> None:
+    trial = Trial()
+    trial.big.rest = "The sea today is calm, and rather warm."
+    assert trial.run()[0] == "The sea today is calm, and rather warm."
+
+
+def test_the_loser_stops_at_once() -> None:
+    trial = Trial(big_ms=120)
+
+    async def main() -> None:
+        async with aclosing(trial.llm.reply(OPENED)) as deltas:
+            await anext(deltas)
+            await asyncio.sleep(0)
+            assert trial.small.aborted == trial.small.requests
+
+    run_virtual(main())
 
 
 def test_an_order_that_comes_later_is_obeyed_and_others_are_passed_on() -> None:
@@ -250,6 +270,35 @@ def test_whoever_hangs_up_leaves_nothing_behind(after_s: float) -> None:
     run_virtual(main())
     assert len(trial.small.closed) == len(trial.small.requests) == 1
     assert all(asked in trial.big.closed for asked in trial.big.requests if not asked.begun)
+
+
+@pytest.mark.parametrize("after_s", [0.05, 1.005, 1.6])
+@pytest.mark.parametrize("n_turns", range(6))
+def test_whoever_is_cancelled_twice_leaves_nothing_behind(after_s: float, n_turns: int) -> None:
+    trial = Trial(small_ms=1_550)
+    pool = LlmPool(roster([member("local", trial.big)]), clock=LoopClock())
+    llm = OpenerLlm(pool, trial.opener, clock=LoopClock())
+
+    async def read() -> None:
+        async with aclosing(llm.reply(replace(OPENED, orders=Orders()))) as deltas:
+            async for _ in deltas:
+                await asyncio.sleep(0.1)  # a full playout
+
+    async def main() -> None:
+        async with Scope() as scope:
+            reading = scope.start(read(), name="reply")
+            await asyncio.sleep(after_s)
+            reading.cancel()
+            for _ in range(n_turns):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.wait([reading])
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert trial.big.closed == trial.big.requests
+            assert trial.small.closed == trial.small.requests
+
+    run_virtual(main())
 
 
 def test_both_read_along_and_both_forget() -> None:

@@ -6,7 +6,15 @@ import pytest
 
 from voicestack.core.budget import Budget
 from voicestack.core.rungs import REASONS, Forecast, Rung
-from voicestack.turn.plan import MARGIN_MS, MIN_LOOK_MS, Choice, filler_due_in_ms, look_again_in_ms, plan
+from voicestack.turn.plan import (
+    HOPELESS_RATIO,
+    MARGIN_MS,
+    MIN_LOOK_MS,
+    Choice,
+    filler_due_in_ms,
+    look_again_in_ms,
+    plan,
+)
 
 BUDGET = Budget(turn_ms=800, say_by_ms=1_500, give_up_ms=10_000, hysteresis_ratio=0.1)
 FULL = Forecast(Rung.FULL, 200, 300)
@@ -64,7 +72,7 @@ def test_if_none_is_safe_the_one_that_is_quick_in_most_cases_is_taken() -> None:
 
 
 def test_an_answer_that_nobody_waits_for_is_refused() -> None:
-    stuck = (Forecast(Rung.FULL, 9_600, 20_000),)
+    stuck = (Forecast(Rung.FULL, 19_200, 40_000),)
     choice = plan(300, stuck, BUDGET)
     assert choice.say is Rung.REFUSAL
     assert look_again_in_ms(300, stuck, BUDGET, choice) == math.inf
@@ -76,7 +84,7 @@ def test_an_answer_that_nobody_waits_for_is_refused() -> None:
 def test_it_is_asked_again_when_an_answer_may_have_to_be_refused() -> None:
     slow = (Forecast(Rung.FULL, 5_000, 9_000),)
     choice = plan(300, slow, BUDGET)
-    assert look_again_in_ms(300, slow, BUDGET, choice) == 300 + 9_200 - 5_000 - MARGIN_MS
+    assert look_again_in_ms(300, slow, BUDGET, choice) == 300 + 9_200 - 5_000 / HOPELESS_RATIO - MARGIN_MS
 
 
 def test_it_is_asked_again_before_any_rung_is_lost() -> None:

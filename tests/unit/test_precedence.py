@@ -6,7 +6,11 @@ from tests.support.hand_clock import HandClock
 from voicestack.aio.orders import Promise
 from voicestack.core.deadline import Deadline
 from voicestack.core.errors import StageOverloaded
+from voicestack.core.ids import SessionId, TurnId
+from voicestack.core.rungs import Rung
+from voicestack.engines.openai_llm import rank_of
 from voicestack.engines.precedence import Precedence, Rank, Work
+from voicestack.ports import LlmRequest
 
 MS = 1_000_000
 
@@ -188,3 +192,18 @@ def test_other_servers_order_their_work_themselves() -> None:
     queue.enter(Rank.COMMITTED)
     assert queue.enter(Rank.PRIME).admitted.is_set()
     assert queue.enter(Rank.PRIME).admitted.is_set()
+
+
+@pytest.mark.parametrize(
+    ("rung", "draft", "rank"),
+    [
+        (Rung.FULL, False, Rank.COMMITTED),
+        (Rung.SPECULATION, False, Rank.COMMITTED),
+        (Rung.HEDGE, False, Rank.HEDGE),
+        (Rung.SHED, False, Rank.HEDGE),
+        (Rung.SHED, True, Rank.DRAFT),
+    ],
+)
+def test_what_is_at_home_elsewhere_gives_way(rung: Rung, draft: bool, rank: Rank) -> None:
+    request = LlmRequest(SessionId("s"), TurnId(1), (), draft=draft, rung=rung)
+    assert rank_of(request) is rank

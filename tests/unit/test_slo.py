@@ -31,7 +31,7 @@ def filled(**n_bad_in: int) -> Callable[[int], Count]:
             a_record(response_ms=2_000, filler_ms=700, rungs=(Rung.FILLER,)),
             {"budget": False, "dead_air": True, "cold": True},
         ),
-        (a_record(response_ms=None, outcome="failed"), {"dead_air": False, "cold": True}),
+        (a_record(response_ms=None, outcome="failed"), {"budget": False, "dead_air": False, "cold": True}),
         (a_record(response_ms=None, outcome="interrupted"), {"cold": True}),
         (a_record(response_ms=None, outcome="silent", warm=None), {}),
         (a_record(response_ms=None, outcome="failed", without=(Mark.SPEECH_END,)), {"cold": True}),

@@ -201,6 +201,31 @@ def test_work_whose_limit_passes_is_stopped() -> None:
     assert deadline.limit_ns - deadline.target_ns == 130_000_000
 
 
+class StuckAsr:
+    """Satisfies `ports.Asr`: hears, and says nothing."""
+
+    n_closed = 0
+
+    async def transcribe(
+        self, sounds: AsyncIterator[AudioFrame | Pause], hints: Hints = NO_HINTS
+    ) -> AsyncGenerator[Transcript, None]:
+        try:
+            async for _ in sounds:
+                pass
+            await asyncio.sleep(60)
+            yield Transcript("too late", Certainty.FINAL)
+        finally:
+            self.n_closed += 1
+
+
+def test_a_recogniser_is_not_kept_busy_for_nobody() -> None:
+    asr = StuckAsr()
+    sent = {"files": {"file": ("a.wav", two_utterances())}, "data": {"model": "whisper-1"}}
+    answer = Bench(asr=asr).post("transcriptions", headers={LIMIT_HEADER: "400"}, **sent)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert asr.n_closed == 1
+
+
 def test_a_file_that_has_begun_is_finished() -> None:
     answer = Bench(tts=StuckTts(2, then_s=0.3)).say(limit_ms="200")
     assert answer.status_code == 200

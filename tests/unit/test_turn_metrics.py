@@ -69,6 +69,14 @@ def test_a_filler_ends_the_silence_and_is_no_answer() -> None:
     assert samples['voicestack_turn_rungs_total{reason="forecast",rung="filler"}'] == 1
 
 
+def test_a_refusal_is_no_response_and_ends_the_silence() -> None:
+    samples = read(after(a_record(response_ms=700, outcome="refused", rungs=(Rung.REFUSAL,))))
+    assert samples[f'voicestack_turn_response_seconds_count{{{WAY},warmth="warm"}}'] == 0
+    assert samples[f'voicestack_turn_budget_used_ratio_count{{{WAY},warmth="warm"}}'] == 0
+    assert samples[f'voicestack_turn_silence_seconds_sum{{{WAY},warmth="warm"}}'] == pytest.approx(0.7)
+    assert samples[f'voicestack_turn_verdicts_total{{{WAY},verdict="declared"}}'] == 1
+
+
 def test_what_the_user_waited_for_is_apart_from_what_was_hidden() -> None:
     samples = read(after(a_record(response_ms=530)))
     for stage, exposed, hidden in (
@@ -112,6 +120,19 @@ def test_objectives_are_counted_by_tenant_only_for_tenants_that_the_operator_nam
         assert samples[f"voicestack_slo_bad_turns_total{labels}"] == n_bad
     assert samples['voicestack_slo_objective_ratio{slo="dead_air"}'] == 0.999
     assert "somebody" not in str(samples)
+
+
+def test_the_server_says_how_fast_it_spends_its_error_budget() -> None:
+    metrics = Metrics(version="1.2.3", profile="scripted")
+    metrics.turns = TurnReadings(now_s=lambda: UNIX_MS // 1000 + 400)
+    for response_ms in (500, 900):
+        metrics.turn_recorded(a_record(response_ms=response_ms))
+    samples = read(metrics)
+    burn = "voicestack_slo_burn_rate"
+    assert samples[f'{burn}{{slo="budget",window_s="3600"}}'] == pytest.approx(10)  # half of a twentieth
+    assert samples[f'{burn}{{slo="budget",window_s="300"}}'] == 0  # it is over
+    assert samples[f'{burn}{{slo="dead_air",window_s="3600"}}'] == 0
+    assert samples['voicestack_slo_budget_left_ratio{slo="budget"}'] == pytest.approx(-9)
 
 
 def test_replicas_are_told_apart_up_to_a_number() -> None:

@@ -30,6 +30,10 @@ T_98 = (
 """Student's t for 1, 2, 3 ... degrees of freedom, 1 % beyond either end; the last one for any more."""
 
 
+NOISE_RATIO = 0.25
+"""Where it may be slower by more than this, nothing has been found out."""
+
+
 class Verdict(Enum):
     """What is said of a figure."""
 
@@ -38,6 +42,7 @@ class Verdict(Enum):
     TOLERATED = "within tolerance"
     REGRESSED = "REGRESSED"
     UNKNOWN = "too few"
+    NOISY = "too much noise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,9 @@ class Ratio:
             return Verdict.UNKNOWN
         if self.low > 1.0:
             return Verdict.REGRESSED if self.value > 1.0 + tolerance_ratio else Verdict.TOLERATED
-        return Verdict.BETTER if self.high < 1.0 else Verdict.SAME
+        if self.high < 1.0:
+            return Verdict.BETTER
+        return Verdict.SAME if self.high <= 1.0 + NOISE_RATIO else Verdict.NOISY
 
 
 def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio | None:

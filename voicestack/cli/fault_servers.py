@@ -22,12 +22,14 @@ SPARE = "spare"
 REPLICA = (
     *("profile=replica", "llm.engine=scripted", "llm.prime=false", "vad.engine=energy"),
     *("webrtc.enabled=false", "budget.readiness_turn_ms=60000"),
+    # A busy machine is no fault: what is refused for its sake would be taken for one.
+    *("admission.enabled=false", "stages.max_transcriptions=16", "stages.max_speeches=16"),
     # A quick voice, so that a run does not consist of listening.
-    *("tts.rate_wpm=240", "stages.beside_calls_ratio=1000"),
+    "tts.rate_wpm=240",
 )
 UNDER_TEST = (
     *("asr.engine=openai", "llm.engine=openai", "llm.model=smollm2", "tts.engine=openai"),
-    *("webrtc.enabled=false", "budget.readiness_turn_ms=60000"),
+    *("webrtc.enabled=false", "budget.readiness_turn_ms=60000", "admission.enabled=false"),
 )
 
 

@@ -3,19 +3,14 @@
 For `voicestack bench ledger`: the objects are those of the server; only what makes the answer is left out.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from sqlalchemy import URL
 
 from voicestack.aio.clock import Clock, unix_ms
-from voicestack.aio.scope import Scope
 from voicestack.core.budget import Budget
 from voicestack.core.history import Message
 from voicestack.core.ids import ItemId, SessionId, TurnId, UtteranceId
@@ -32,8 +27,6 @@ from voicestack.session.pace import Pace
 from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.metrics import Metrics
 from voicestack.telemetry.ring import Ring
-from voicestack.telemetry.span_shapes import Telling
-from voicestack.telemetry.spans import TurnSpans
 from voicestack.telemetry.store.database import Database
 from voicestack.telemetry.store.writer import Writer
 from voicestack.turn.events import SpeechEnded, SpeechPaused, WordsHeard
@@ -81,7 +74,7 @@ class _NeverLate:
         """Nothing can be said."""
         return False
 
-    def on_given_up(self, live: LiveReply, reason: str) -> None:
+    def on_given_up(self, live: LiveReply) -> None:
         """Nobody is told."""
 
 
@@ -119,7 +112,7 @@ class Turns:
         )
         if pace is not None:
             pace.begin(live, trail, zero_ns)
-        self._stamp(turn, Mark.LLM_SENT, now_ns)
+        self._stamp(turn, Mark.LLM_SENT, now_ns - 30 * MS)
         ledger.note(SpeechEnded(now_ns, UtteranceId(self._n), zero_ns))
         ledger.note(WordsHeard(now_ns, UtteranceId(self._n), "what time is it"))
         ledger.commit(turn)
@@ -181,21 +174,3 @@ def written(folder: Path) -> Iterator[Callable[[], Writer]]:
         yield lambda: Writer(database, with_words=False, keep_days=30, unix_ms=unix_ms)
     finally:
         database.close()
-
-
-class _Nowhere(SpanExporter):
-    """Encodes spans as for a collector, and sends them to nobody."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        encode_spans(spans).SerializeToString()
-        return SpanExportResult.SUCCESS
-
-
-@asynccontextmanager
-async def tracing() -> AsyncIterator[TurnSpans]:
-    """Makes traces. Leaving the block waits until all are encoded."""
-    spans = TurnSpans(_Nowhere(), Telling("bench", "bench"), {})
-    async with Scope() as scope:
-        scope.start(spans.run(), name="spans")
-        await asyncio.sleep(0)
-        yield spans

@@ -28,6 +28,10 @@ P_CACHED = 0.2
 """So many turns have an answer, or a beginning, that was made before."""
 MISSED_COST = 1.0
 """More than any rung costs: a late answer is worse than what was given up for one that is in time."""
+LATE_COST_PER_MS = 0.001
+"""And each second that it is late costs as much again."""
+MOST_COST = 10.0
+"""Nobody waits longer than ten seconds: callers hang up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Score:
         missed_ratio: Those whose answer was late.
         mean_place: How far down the ladder they went: 0 is FULL, 7 SHED.
         regret: How much more they cost than what would have been best, on average. A turn costs the place of
-            its rung in parts of the ladder, and MISSED_COST if it is late.
+            its rung in parts of the ladder, and if it is late MISSED_COST and LATE_COST_PER_MS.
     """
 
     n: int
@@ -88,7 +92,8 @@ def cases_of(turns: Sequence[Served], seed: int) -> list[Case]:
 
 def cost(played: Played, remaining_ms: float) -> float:
     """See `Score.regret`."""
-    return played.rung.place / len(Rung) + (MISSED_COST if played.audible_ms > remaining_ms else 0.0)
+    rung_cost, late_ms = played.rung.place / len(Rung), played.audible_ms - remaining_ms
+    return rung_cost + (min(MISSED_COST + LATE_COST_PER_MS * late_ms, MOST_COST) if late_ms > 0 else 0.0)
 
 
 def best(case: Case, remaining_ms: float) -> Played:
@@ -193,8 +198,11 @@ class Planned:
             waited_ms = until_ms - since_ms
             if came:
                 observe("llm", replica, served.llm_ms)
-                if rung is not Rung.SHORT_CLAUSE:
-                    observe("clause", replica, served.clause_ms)
+                is_short = rung is Rung.SHORT_CLAUSE
+                stage, took_ms = (
+                    ("short_clause", served.short_clause_ms) if is_short else ("clause", served.clause_ms)
+                )
+                observe(stage, replica, took_ms)
             elif waited_ms > 0:
                 observe("llm", replica, waited_ms, finished=False)
         observe("tts", "", case.here.tts_ms)

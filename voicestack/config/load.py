@@ -11,6 +11,7 @@ Every mistake is a `ConfigError` that names the place (file and line, variable, 
 mistakes are named at once.
 """
 
+import re
 import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ from voicestack.core.errors import ConfigError
 DEFAULT_PROFILE = "embedded"
 ENV_PREFIX = "VOICESTACK__"
 MASK = "***"
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+@")
+"""In a URL."""
 BUDGETS_FILE = "budgets.toml"
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -229,4 +232,6 @@ def _shown(config: Config, path: KeyPath) -> Any:
         value = value[name] if isinstance(value, dict) else getattr(value, name)
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
+    if isinstance(value, str):
+        return _PASSWORD.sub(rf"\1{MASK}@", value)
     return list(value) if isinstance(value, tuple) else value

@@ -13,7 +13,7 @@ arguments of a call are not. 256 tokens are about 900 characters of JSON."""
 WIRE_ROLES = {"system": "system", "user": "user", "agent": "assistant", "tool": "tool"}
 
 ToolDialect = Literal["native", "prompted"]
-ServerDialect = Literal["auto", "vllm", "plain"]
+ServerDialect = Literal["auto", "vllm", "llama", "plain"]
 
 
 @dataclass(frozen=True, slots=True)

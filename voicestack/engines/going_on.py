@@ -25,7 +25,8 @@ async def going_on(
         StageUnavailable: the server is gone.
     """
     messages = [*body["messages"], {"role": "assistant", "content": begun}]
-    if settings.slots and (prompt := await client.rendered({"messages": body["messages"]})):
+    is_llama = settings.slots or settings.dialect == "llama"
+    if is_llama and (prompt := await client.rendered({"messages": body["messages"]})):
         return {name: value for name, value in body.items() if name != "messages"} | {
             "prompt": prompt + begun
         }

@@ -20,7 +20,15 @@ from voicestack.core.notes import Usage
 from voicestack.core.prompt_room import context_tokens_of, fit_context
 from voicestack.core.queues import QueueReading
 from voicestack.core.rungs import Rung
-from voicestack.engines.chat_body import LlmSettings, Plan, Reader, body_of, is_about_tools, plain_plan
+from voicestack.engines.chat_body import (
+    LlmSettings,
+    Plan,
+    Reader,
+    ServerDialect,
+    body_of,
+    is_about_tools,
+    plain_plan,
+)
 from voicestack.engines.chat_template import DEAF, passes_tools_on
 from voicestack.engines.going_on import going_on
 from voicestack.engines.llm_figures import LlmFigures
@@ -35,6 +43,8 @@ from voicestack.ports import LlmDelta, LlmRequest
 
 PRIME_LIMIT_S = 15.0
 """A cold prompt of a full 2048-token slot takes 3-10 s on two slow cores; what takes longer hangs."""
+DIALECTS: dict[str, ServerDialect] = {"vllm": "vllm", "llamacpp": "llama"}
+"""What a server speaks, by what it says of who serves its models."""
 RETRY_S = 0.02
 RETRY_TEMPERATURE = 0.5
 """Of the second try after an invalid call: a greedy model would say the same again."""
@@ -125,13 +135,12 @@ class OpenAiLlm:
             ToolCallInvalid: it called a function that there is not, or against its schema (also the second
                 time, if nothing had been passed on).
         """
-        self._expiry.check(request.deadline)
         first_s = self._expiry.left_s(self._settings.first_token_ms / 1e3, request.deadline)
         due_ns = self._clock.now_ns() + round(first_s * 1e9)
         # llama-server computes prompts one after the other: the primes of others would be in the way.
         for session in list(self._primes) if self._settings.slots else [request.session]:
             self._stop_prime(session)
-        rank = _rank_of(request)
+        rank = rank_of(request)
         is_up = self._child is None or self._child.is_ready
         waits = self._precedence.work(rank, request.deadline, request.promise)
         with self.measures.reply(request, is_up=is_up) as watch, waits as work:
@@ -282,8 +291,8 @@ class OpenAiLlm:
         if self._settings.slots:
             return body
         if self._settings.dialect == "auto":
-            is_vllm = await self._client.owner() == "vllm"
-            self._settings = replace(self._settings, dialect="vllm" if is_vllm else "plain")
+            dialect = DIALECTS.get(await self._client.owner(), "plain")
+            self._settings = replace(self._settings, dialect=dialect)
         return await self._vllm.translated(body, rank) if self._settings.dialect == "vllm" else body
 
     def _headers(self, request: LlmRequest) -> dict[str, str]:
@@ -299,7 +308,7 @@ class OpenAiLlm:
         return await self._worded(body, Rank.PRIME)
 
 
-def _rank_of(request: LlmRequest) -> Rank:
+def rank_of(request: LlmRequest) -> Rank:
     """How important it is. What has another replica, or comes from one, gives way to what is at home here."""
     if request.draft:
         return Rank.DRAFT

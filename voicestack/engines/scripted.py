@@ -212,7 +212,8 @@ class ScriptedLlm:
         self.requests.append(request)
         complete = False
         try:
-            tokens = _deltas(self._answer(request.messages))
+            answer = self._answer(request.messages)
+            tokens = _deltas(answer.removeprefix(request.begun) if isinstance(answer, str) else answer)
             wanted = tokens if request.max_tokens is None else tokens[: request.max_tokens]
             await _delay(self._first_token_ms)
             for n, token in enumerate(wanted):

@@ -36,9 +36,13 @@ class Asking:
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])  # a generator cannot be closed while it runs
-        await self._deltas.aclose()
+        # A generator that runs cannot be closed; it ends with the task that runs it, whoever waits for that.
+        # One that does not is closed at once: whoever is cancelled a second time would never come to it.
+        if self._task.done():
+            await self._deltas.aclose()
+        else:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def answer(self) -> AsyncGenerator[LlmDelta, None]:
         """All of it, once `first` or `error` is there. Raises StageError."""

@@ -84,7 +84,12 @@ class SketchForecaster:
         return self._left("tts", "", self.ways.n_in_flight("")).quantile_ms(0.95)
 
     def observe(self, stage: str, replica: str, took_ms: float, *, finished: bool = True) -> None:
-        """See `ports.Forecaster`."""
+        """See `ports.Forecaster`. A `short_clause` tells what the whole clause would have taken.
+
+        Otherwise nothing would be learnt of clauses while they are short, and they stayed so for ever.
+        """
+        if stage == "short_clause":
+            stage, took_ms = "clause", took_ms / self._short_clause_ratio
         now_ns = self._clock.now_ns()
         bucket = bucket_of(self.ways.n_in_flight(replica))
         for name in {"", replica}:
@@ -122,7 +127,8 @@ class SketchForecaster:
             parts.append(self._llm(way, asked, n_in_flight))
         for stage in way.stages:
             if stage != "llm":
-                replica = way.replica if stage == "clause" else ""
+                writer = asked.first if way.rung is Rung.HEDGE else way.replica  # who wins is not known
+                replica = writer if stage == "clause" else ""
                 left = self._left(stage, replica, n_in_flight)
                 ratio = self._short_clause_ratio if (stage, way.rung) == SHORT_CLAUSE else 1.0
                 parts.append((ratio * left.quantile_ms(0.5), ratio * left.quantile_ms(0.95)))

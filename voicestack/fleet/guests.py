@@ -30,7 +30,7 @@ class Guests:
         pick = self._roster.pick(Wish(), Importance.HEDGE)
         if pick is None:
             raise StageOverloaded("no place is left", stage="llm")
-        with pick.member.call() as call:
+        with pick.member.call(is_timed=False) as call:  # they wait for ours: that says nothing about ours
             async with aclosing(pick.member.engine.reply(request)) as deltas:
                 async for delta in deltas:
                     call.first()

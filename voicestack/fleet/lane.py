@@ -7,9 +7,8 @@ from types import TracebackType
 from voicestack.aio.scope import Scope
 from voicestack.core.errors import StageError
 from voicestack.core.rungs import Rung
-from voicestack.core.turn_record import Use
-from voicestack.core.watching import Trail
 from voicestack.fleet.roster import Pick
+from voicestack.fleet.wording import tell_use
 from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 
@@ -18,8 +17,7 @@ class Lane:
 
     Args:
         pick: Who is asked.
-        request: As it goes there.
-        trail: Is told how it went; None if nobody is.
+        request: As it goes there; its trail is told how it went.
         on_news: Called when the first delta is there, or none will come.
 
     Attributes:
@@ -29,10 +27,8 @@ class Lane:
         deltas: What comes after it.
     """
 
-    def __init__(
-        self, pick: Pick[Llm], request: LlmRequest, trail: Trail | None, on_news: Callable[[], None]
-    ) -> None:
-        self.pick, self._trail, self._on_news = pick, trail, on_news
+    def __init__(self, pick: Pick[Llm], request: LlmRequest, on_news: Callable[[], None]) -> None:
+        self.pick, self._request, self._on_news = pick, request, on_news
         self.is_hedge = request.rung is Rung.HEDGE
         self.first: LlmDelta | None = None
         self.error: StageError | None = None
@@ -101,8 +97,4 @@ class Lane:
             self._call.__exit__(type(error) if error else None, error, None)
 
     def _tell(self, *, won: bool) -> None:
-        if self._trail is not None:
-            about = self.pick.member.about
-            self._trail.used(
-                Use("llm", about.name, about.region, self._call.was_warm, self._call.first_ms, won)
-            )
+        tell_use(self._request, self.pick, self._call, won=won)

@@ -21,6 +21,7 @@ from voicestack.fleet.race import Race
 from voicestack.fleet.replica import Replica, ReplicaView
 from voicestack.fleet.roster import Importance, Roster
 from voicestack.fleet.ways import Way
+from voicestack.fleet.wording import importance_of, inner, tell_use
 from voicestack.ports import Llm, LlmDelta, LlmRequest
 
 PROBING = own_session("fleet-probe")
@@ -69,7 +70,7 @@ class LlmPool:
         self._is_planned = False
         self._hedge_wish = Wish(only_near=not self._hedging.away, most_ratio=self._hedging.busy_ratio)
 
-    async def reply(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
+    def reply(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
         """See `ports.Llm`.
 
         Raises:
@@ -78,6 +79,25 @@ class LlmPool:
             StageError: no replica would answer, as the first of them said; or the answer broke off.
         """
         self._hedges.reply_began()
+        return self._alone(request) if len(self.roster.members) == 1 else self._raced(request)
+
+    async def _alone(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
+        """With one replica there is nothing to choose, so that it costs next to nothing."""
+        pick = await self.roster.picked(Wish(), importance_of(request), request.deadline, may_shed=False)
+        call, engine = pick.member.call(), pick.member.engine
+        try:
+            with call:
+                async with aclosing(engine.reply(inner(request, Rung.FULL))) as deltas:
+                    async for delta in deltas:
+                        if call.first_ms is None:
+                            call.first()
+                            tell_use(request, pick, call, won=True)
+                        yield delta
+        finally:
+            if call.first_ms is None:
+                tell_use(request, pick, call, won=False)
+
+    async def _raced(self, request: LlmRequest) -> AsyncGenerator[LlmDelta, None]:
         async with Scope() as scope:
             race = Race(
                 self.roster,

@@ -108,7 +108,7 @@ class Race:
         return set(self._roster.members) - {local.name}
 
     def _start(self, pick: Pick[Llm], rung: Rung) -> None:
-        lane = Lane(pick, inner(self._request, rung), self._request.trail, self._news.set)
+        lane = Lane(pick, inner(self._request, rung), self._news.set)
         lane.start(self._scope)
         self._lanes.append(lane)
 

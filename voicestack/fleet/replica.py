@@ -91,3 +91,17 @@ class ReplicaView:
     requests: int
     failures: int
     about: Mapping[str, float] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, float]:
+        """The same as `ports.Measured` has it: what this server sees of the replica, and not what it says."""
+        read = {
+            "requests_total": float(self.requests),
+            "failures_total": float(self.failures),
+            "in_flight_requests": float(self.in_flight),
+            "is_warm": float(self.state == "warm"),
+            "is_closed": float(self.breaker in (None, "closed")),
+            "first_p50_ms": self.first_p50_ms,
+            "first_p95_ms": self.first_p95_ms,
+            "rtt_ms": self.about.get("rtt_ms"),
+        }
+        return {name: value for name, value in read.items() if value is not None}

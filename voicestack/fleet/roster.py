@@ -78,6 +78,7 @@ class Roster(Generic[E]):
     ) -> None:
         self.members = {member.name: member for member in members}
         self.policy = policy
+        self._stays_near = replace(policy, may_shed=False)
         self.counts: Counter[str] = Counter()
         self._clock, self._draw = clock, draw
         self._sticky_ns = round(sticky_s * 1e9)
@@ -127,7 +128,7 @@ class Roster(Generic[E]):
             importance: Who less important is leaves a place to those that are more so.
             may_shed: Whether another region is asked because it is sooner.
         """
-        policy = replace(self.policy, may_shed=self.policy.may_shed and may_shed)
+        policy = self.policy if may_shed else self._stays_near
         replicas = [_leaving(one, importance.leaves) for one in self.now()]
         choice = choose(replicas, wish, policy, (self._draw(), self._draw()))
         if choice is None:

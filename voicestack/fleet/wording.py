@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from voicestack.core.rungs import Rung
+from voicestack.core.turn_record import Use
+from voicestack.fleet.member import Call
 from voicestack.fleet.roster import Importance, Pick, Roster
 from voicestack.ports import LlmRequest
 
@@ -39,3 +41,10 @@ def moved_reason(roster: Roster[Any], home: str, pick: Pick[Any]) -> str:
     if any(one.is_good for one in before):
         return "forecast" if pick.choice.is_away else ""
     return "overloaded" if any(one.is_full for one in before) else "unavailable"
+
+
+def tell_use(request: LlmRequest, pick: Pick[Any], call: Call[Any], *, won: bool) -> None:
+    """Write down who was asked for a reply, and how that went."""
+    if request.trail is not None:
+        about = pick.member.about
+        request.trail.used(Use("llm", about.name, about.region, call.was_warm, call.first_ms, won))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from voicestack.aio.clock import Clock
 from voicestack.config.schema import Config
@@ -9,6 +10,7 @@ from voicestack.core.history import Message
 from voicestack.core.queues import Queued
 from voicestack.engines.heartbeat import Heartbeat, Pulse
 from voicestack.engines.openai_llm import OpenAiLlm
+from voicestack.fleet.member import Member
 from voicestack.ports import Llm, Measured
 from voicestack.server.assembly_fleet import Fleet
 from voicestack.server.assembly_rungs import Rungs
@@ -65,9 +67,15 @@ def watch_engines(metrics: Metrics, engines: Engines, heartbeat: Heartbeat | Non
 
 
 def watch_fleet(metrics: Metrics, fleet: Fleet) -> None:
-    """Export what was done with the replicas."""
+    """Export what was done with the replicas, and how each is: `llm_pool.NAME`, where there are several."""
     for name, pool in fleet.pools().items():
         metrics.engines.watch_figures(name, pool.figures)
+        for member in pool.roster.members.values() if len(pool.roster.members) > 1 else ():
+            metrics.engines.watch_figures(f"{name}.{member.name}", partial(_seen, member))
+
+
+def _seen(member: Member[Any]) -> Mapping[str, float]:
+    return member.view().figures()
 
 
 def watch_rungs(metrics: Metrics, rungs: Rungs) -> None:

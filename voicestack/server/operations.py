@@ -134,6 +134,10 @@ class Operation:
 
 RETRY = {"Retry-After": "Seconds after which to try again."}
 
+_IN_TIME = (
+    "The header `x-voicestack-limit-ms` says how long the answer is waited for; one that cannot begin by "
+    "then is refused, or dropped, with 504 and `deadline_exceeded`."
+)
 _STAGE_ERRORS = tuple(status for status in STATUSES if status != 404)
 
 _SPEECH = dict.fromkeys((f"audio/{kind}" for kind in ("mpeg", "ogg", "aac", "flac", "wav", "pcm")), BYTES)
@@ -287,7 +291,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             )
         },
         about="The file is cut at silences; the recogniser that also listens to calls hears the pieces. "
-        "While there are calls, requests go at the pace of `stages.beside_calls_ratio`.",
+        f"While there are calls, requests go at the pace of `stages.beside_calls_ratio`. {_IN_TIME}",
         request={"multipart/form-data": TranscriptionForm},
         errors=_STAGE_ERRORS,
     ),
@@ -301,8 +305,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             )
         },
         about="By the server's own language model, after the answers in its own calls: so one server is a "
-        "replica of another. The header `x-voicestack-limit-ms` says how long the answer is waited for; one "
-        "that cannot begin by then is refused, or dropped, with 504 and `deadline_exceeded`.",
+        f"replica of another. {_IN_TIME}",
         request={JSON: ChatWish},
         errors=_STAGE_ERRORS,
     ),
@@ -315,7 +318,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
                 {**_SPEECH, EVENTS: {"anyOf": [AudioDelta, AudioDone, ErrorAnswer]}},
             )
         },
-        about="An answer that breaks off ends without its last chunk; events end with an error.",
+        about=f"An answer that breaks off ends without its last chunk; events end with an error. {_IN_TIME}",
         request={JSON: SpeechWish},
         errors=_STAGE_ERRORS,
     ),

@@ -102,6 +102,7 @@ class Ledger:
         self._closed: dict[TurnId, dict[Mark, int]] = {}
         self._n_drafts = self._n_wasted = 0
         self._promise: TurnId | None = None
+        self._heard_from: list[Use] = []
 
     @property
     def speech_end_ns(self) -> int | None:
@@ -131,9 +132,14 @@ class Ledger:
             case WordsHeard(at_ns=now_ns):
                 self.hear(Mark.ASR_FINAL, now_ns)
 
+    def recognised(self, use: Use) -> None:
+        """Who has recognised the user's words that the next reply answers."""
+        self._heard_from = [*self._heard_from[-CLOSED:], use]  # there may be no reply for a long time
+
     def begin(self, turn: TurnId, *, draft: bool) -> Trail:
         """A reply begins. What is done for it goes to the trail."""
-        page = _Page(self._clock, self._whose, self._clock.now_ns(), draft)
+        began_ns = self.speech_end_ns or self._clock.now_ns()  # the budget runs from there
+        page = _Page(self._clock, self._whose, began_ns, draft)
         self._pages[turn] = page
         self._n_drafts += draft
         return page
@@ -142,8 +148,10 @@ class Ledger:
         """The reply answers what was heard up to now, or only says that the answer is still to come."""
         self._pages[turn].at.update(self._user)
         self._promise = None if answers else turn
+        self._pages[turn].uses[:0] = self._heard_from
         if answers:
             self._user.clear()
+            self._heard_from.clear()
 
     def stamp(self, turn: TurnId, mark: Mark, at_ns: int) -> None:
         """Write one of a reply's marks, the first time that it happens. Late stamps change nothing."""

@@ -212,9 +212,9 @@ class Mouth:
                 self._playout.insert(live.turn, spaced)
             elif live.modality == "audio":
                 await speak_phrase(self._line, live.turn, apology, live.voice, join=live.announced)
-            await self._playout.drained(live.turn)
         except StageError as error:
             live.error = error
+        await self._playout.drained(live.turn)  # what there is of it is heard, whole or not
         self._said(live)
 
     def _said(self, live: LiveReply) -> None:

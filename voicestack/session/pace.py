@@ -2,12 +2,14 @@
 
 ::
 
-    begin    deadline and rung go into the request, before anything is asked of anybody
+    begin    deadline and rung go into the request, before anything is asked of anybody; of a draft, too, it
+             is asked again whether its rung will do
     watch    committed: from now on the clock decides
       look     plan again -> an order, a filler, a refusal; then one timer for the next look
     stop     the first sample of the answer is there, or the reply is over
 """
 
+import math
 from dataclasses import replace
 from typing import Protocol
 
@@ -49,7 +51,7 @@ class Paced(Protocol):
         """Nothing has been heard for too long: fill the silence. Returns whether that could be done."""
         ...
 
-    def on_given_up(self, live: LiveReply, reason: str) -> None:
+    def on_given_up(self, live: LiveReply) -> None:
         """Nobody wants the answer any more: say so."""
         ...
 
@@ -67,10 +69,11 @@ class Pace:
     def __init__(self, clock: Clock, budget: Budget, forecaster: Forecaster | None, paced: Paced) -> None:
         self._clock, self._budget, self._forecaster, self._paced = clock, budget, forecaster, paced
         self._alarm = Alarm(clock, self._look)
-        self._live: LiveReply | None = None  # committed, and nothing of the answer is there
+        self._live: LiveReply | None = None  # nothing of the answer is there
         self._at: dict[Mark, int] = {}  # of the reply that was begun last
         self._turn = TurnId(0)
-        self._rung = Rung.FULL  # of the turn before: hysteresis is across turns
+        self._rung = self._begun = Rung.FULL  # the turn before began with it: hysteresis is across turns
+        self._is_short = False  # its first clause
         self._ordered_ns: int | None = None
         self._filled_ns: int | None = None
 
@@ -97,9 +100,17 @@ class Pace:
             live.request = replace(live.request, promise=Promise())
             trail.took(Rung.DRAFT, "soft_end")
         if self._budget.enforced:
-            remaining_ms = deadline.remaining_ms(self._clock.now_ns())
-            choice = plan(remaining_ms, self._forecasts(live.request, None), self._budget, self._rung)
+            now_ns = self._clock.now_ns()
+            remaining_ms, offered = deadline.remaining_ms(now_ns), self._forecasts(live.request, None)
+            choice = plan(remaining_ms, offered, self._budget, self._begun)
+            looks_ms = look_again_in_ms(remaining_ms, offered, self._budget, choice)
+            if choice.take_in_ms > 0:
+                choice = Choice(self._begun, reason=choice.reason if self._begun is not Rung.FULL else "")
+            self._begun = choice.rung
             self._take(live, choice)
+            if live.modality == "audio":
+                self._live = live
+                self._alarm.set(_after(now_ns, looks_ms))
 
     def watch(self, live: LiveReply) -> None:
         """The reply may be heard from now on. Let it be audible, or something else, in time."""
@@ -117,6 +128,7 @@ class Pace:
         self._at[mark] = at_ns
         stage, since = _STAGES.get(mark, ("", mark))
         if stage and since in self._at and self._forecaster is not None:
+            stage = "short_clause" if stage == "clause" and self._is_short else stage
             self._forecaster.observe(stage, "", (at_ns - self._at[since]) / 1e6)
         if mark is Mark.TTS_FIRST_AUDIO:
             self._rest()
@@ -156,26 +168,31 @@ class Pace:
         remaining_ms = deadline.remaining_ms(now_ns)
         offered = self._forecasts(live.request, self._waited_ms(now_ns))
         choice = plan(remaining_ms, offered, self._budget, live.request.rung)
-        if choice.rung.place > live.request.rung.place:  # what was given up in a turn is not taken back
+        is_worse = choice.rung.place > live.request.rung.place  # what was given up is not taken back
+        if is_worse and choice.take_in_ms <= 0:
             self._take(live, choice)
-            self._ordered_ns = now_ns
+            if choice.rung is not Rung.SHORT_CLAUSE:  # that asks nobody else
+                self._ordered_ns = now_ns
             orders = live.request.orders
             assert orders is not None
             orders.give(choice.rung)
-        is_hopeless = choice.say is Rung.REFUSAL and remaining_ms <= SAY_MS
-        if (deadline.is_expired(now_ns) or is_hopeless) and self._budget.allows(Rung.REFUSAL):
+        looks_ms = look_again_in_ms(remaining_ms, offered, self._budget, choice)
+        if not live.committed:
+            self._alarm.set(_after(now_ns, looks_ms))
+            return
+        if deadline.is_expired(now_ns) and self._budget.allows(Rung.REFUSAL):
+            # Not sooner, whatever is forecast: who refuses at once never learns that an outage is over.
             self._rest()
-            self._paced.on_given_up(live, "forecast" if is_hopeless else "gave_up")
+            self._paced.on_given_up(live)
             return
         self._fill(live, choice, remaining_ms)
         if self._live is live:
-            looks_ms = look_again_in_ms(remaining_ms, offered, self._budget, choice)
             self._alarm.set(self._next_ns(now_ns, deadline, choice, looks_ms))
 
     def _fill(self, live: LiveReply, choice: Choice, remaining_ms: float) -> None:
         now_ns = self._clock.now_ns()
         if self._budget.allows(Rung.FILLER) and self._filler_in_ms(now_ns, choice, remaining_ms) <= 0:
-            reason = "late" if choice.say is Rung.FILLER else "silence"
+            reason = "late" if choice.say is not None else "silence"
             if self._paced.on_late(live, reason):
                 self._filled_ns = now_ns
 
@@ -196,8 +213,9 @@ class Pace:
         """Make the reply as it was chosen."""
         live.request = replace(live.request, rung=choice.rung)
         self._rung = choice.rung
-        is_short = choice.rung.place >= Rung.SHORT_CLAUSE.place and self._budget.allows(Rung.SHORT_CLAUSE)
-        live.outcome.first_words = SHORT_WORDS if is_short else FIRST_WORDS
+        late = choice.rung.place >= Rung.SHORT_CLAUSE.place
+        self._is_short = late and self._budget.allows(Rung.SHORT_CLAUSE)
+        live.outcome.first_words = SHORT_WORDS if self._is_short else FIRST_WORDS
         if choice.reason and live.request.trail is not None:
             forecast_ms = None if choice.forecast is None else choice.forecast.p95_ms
             live.request.trail.took(choice.rung, choice.reason, forecast_ms)
@@ -211,3 +229,8 @@ class Pace:
     def _waited_ms(self, now_ns: int) -> float | None:
         since_ns = self._ordered_ns or self._at.get(Mark.LLM_SENT)
         return None if since_ns is None else (now_ns - since_ns) / 1e6
+
+
+def _after(now_ns: int, ms: float) -> int | None:
+    """So much later; None for never."""
+    return None if ms == math.inf else now_ns + round(ms * 1e6)

@@ -11,7 +11,7 @@ from voicestack.aio.clock import Clock
 from voicestack.aio.scope import Scope
 from voicestack.core.audio import AudioFrame, SpokenFrame
 from voicestack.core.commands import Command
-from voicestack.core.errors import PeerProtocolError, StageError
+from voicestack.core.errors import PeerProtocolError, StageError, StageOverloaded
 from voicestack.core.history import History, Item
 from voicestack.core.ids import ItemId, SessionId, TurnId, UtteranceId
 from voicestack.core.marks import Mark
@@ -38,6 +38,7 @@ from voicestack.session.served_tools import ServedTools
 from voicestack.session.sounds import Sounds
 from voicestack.session.stopgaps import Stopgaps
 from voicestack.session.tuning import Engines, Tuning
+from voicestack.session.witness import Witness
 from voicestack.turn import actions, events
 from voicestack.turn.machine import step
 from voicestack.turn.state import Progress, State
@@ -100,13 +101,13 @@ class Session:
             sounds=self.sounds,
             keep_words=tuning.keep_words,
         )
-        keep = self._minutes.user_sounds
-        self.ears = Ears(engines.vad, engines.asr, clock, self.scope, self, tuning.hearing, keep)
+        asr, keep = Witness(engines.asr, self.ledger.recognised), self._minutes.user_sounds
+        self.ears = Ears(engines.vad, asr, clock, self.scope, self, tuning.hearing, keep)
         self.asides = Asides(engines, tuning, clock, self.scope, transport, new_id, meter)
         self.dictations = Dictations(engines.asr, clock, self.scope, self.history, self.tell, self._receive)
         self._next_options = ReplyOptions()
         self._silent_since_ns: int | None = None  # of the user for whom a reply begins
-        self._alarm = Alarm(clock, self._on_alarm)
+        self._alarm = Alarm(clock, lambda: self._feed(events.Tick(clock.now_ns())))
 
     # --- lifetime -------------------------------------------------------------------------------------
 
@@ -290,12 +291,9 @@ class Session:
         self._observer.turn_recorded(record)
         self.tell(TurnMeasured(live.turn, record.marks, record))
 
-    def _on_alarm(self) -> None:
-        self._feed(events.Tick(self._clock.now_ns()))
-
     def _go_on(self) -> None:
         if self.quota.allows():
-            self._feed(events.ReplyRequested(self._clock.now_ns()))
+            self.ask(ReplyOptions())
 
     # --- how the reply goes ---------------------------------------------------------------------------
 
@@ -337,7 +335,8 @@ class Session:
         """Called by the mouth when a stage failed."""
         log.warning("reply %d: %s failed: %s", live.turn, error.stage, error)
         self._observer.stage_failed(error.stage, error.code)
-        self._feed(events.ReplyFailed(self._clock.now_ns(), live.turn, error.retryable))
+        may_retry = error.retryable and not isinstance(error, StageOverloaded)  # it has waited already
+        self._feed(events.ReplyFailed(self._clock.now_ns(), live.turn, may_retry))
 
     def _stamp(self, turn: TurnId, mark: Mark) -> None:
         now_ns = self._clock.now_ns()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from voicestack.aio.scope import Scope
-from voicestack.core.errors import Stage, StageError, StageTimeout
+from voicestack.core.errors import Stage, StageError, StageOverloaded, StageTimeout
 from voicestack.core.marks import Mark
 from voicestack.core.rungs import Rung
 from voicestack.core.settings import SessionSettings
@@ -68,11 +68,11 @@ class Stopgaps:
             live.request.trail.took(Rung.FILLER, reason)
         return is_said
 
-    def on_given_up(self, live: LiveReply, reason: str) -> None:
+    def on_given_up(self, live: LiveReply) -> None:
         """End the work on the answer, and say so."""
         self._mouth.break_off(live)
         stage: Stage = "llm" if self._ledger.at(live.turn, Mark.LLM_FIRST_TOKEN) is None else "tts"
-        live.error = GivenUp(f"no answer within the turn's budget ({reason})", stage=stage)
+        live.error = GivenUp("no answer before nobody waits for it", stage=stage)
         self._fail(live, live.error)
 
     def apologise(self, live: LiveReply) -> None:
@@ -81,8 +81,7 @@ class Stopgaps:
         is_whole = is_allowed and not live.n_frames  # nothing of the answer was heard
         self._mouth.apologise(live, self._tuning.refusal if is_whole else self._tuning.apology)
         if is_allowed and live.request.trail is not None:
-            late = isinstance(live.error, GivenUp)
-            live.request.trail.took(Rung.REFUSAL, "gave_up" if late else "failed")
+            live.request.trail.took(Rung.REFUSAL, _reason_of(live.error))
 
     def excuse(self, live: LiveReply, *, is_coming: bool) -> None:
         """Say that nothing was understood, or, while the words may still come, that it takes a moment."""
@@ -103,3 +102,13 @@ class Stopgaps:
     def _sentences(self) -> Iterable[str]:
         tuning = self._tuning
         return (*tuning.fillers, tuning.tool_filler, tuning.excuse, tuning.refusal, tuning.apology)
+
+
+def _reason_of(error: StageError | None) -> str:
+    match error:
+        case GivenUp():
+            return "gave_up"
+        case StageOverloaded():
+            return "overloaded"
+        case _:
+            return "failed"

@@ -40,11 +40,13 @@ class Selected:
 
     Attributes:
         rows: Of those that match. Shape (n_turns,), dtype `turn_table.ROW`.
+        unmixed: The warm ones of them; the cold ones if only those are wanted.
         words: The vocabularies of the table that they come from.
         wanted: What was asked for.
     """
 
     rows: Rows
+    unmixed: Rows
     words: Mapping[str, Sequence[Any]]
     wanted: TurnFilter
 
@@ -52,13 +54,8 @@ class Selected:
     def of(cls, table: TurnTable, mask: Mask, wanted: TurnFilter) -> "Selected":
         """From a table."""
         words = {name: list(one.words) for name, one in table.vocabularies.items()}
-        return cls(table.rows[mask], words, wanted)
-
-    @property
-    def unmixed(self) -> Rows:
-        """The warm ones; the cold ones if only those are wanted."""
-        unmixed: Rows = self.rows[self.rows["is_cold"] == bool(self.wanted.is_cold)]
-        return unmixed
+        rows = table.rows[mask]
+        return cls(rows, rows[rows["is_cold"] == bool(wanted.is_cold)], words, wanted)
 
 
 def overview(

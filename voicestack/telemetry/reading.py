@@ -4,15 +4,17 @@ The last turns come from the ring; those before them from the store, if there is
 the ring's is taken.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from voicestack.aio.clock import unix_ms
 from voicestack.core.errors import VoiceStackError
 from voicestack.core.turn_record import TurnRecord
 from voicestack.telemetry.comparison import comparison
+from voicestack.telemetry.kept import KEPT_MS, Kept
 from voicestack.telemetry.overview import Selected, heat, overview
 from voicestack.telemetry.pages import Page, Place, merged, page_of
 from voicestack.telemetry.ring import Ring
@@ -23,8 +25,7 @@ from voicestack.telemetry.turn_table import ORIGINS, RUNGS, VERDICTS, TurnTable
 FACETS = {f"{name}s": name for name in ORIGINS}
 MAX_EARLIER = 50_000
 """Turns that one question reads from the store, the newest: a second or two. Answers say how far they go."""
-KEPT_MS = 60_000
-"""How good or bad the turns of the store were is counted again after so long."""
+HOUR_MS = 3_600_000
 
 
 class Unreadable(VoiceStackError):
@@ -75,12 +76,19 @@ class LedgerReader:
     Args:
         ring: The last turns.
         shares_ms: What each stage may take, by name.
-        earlier: The turns before those; None without a store.
+        earlier: The turns before those; None without a store. What it is asked for is kept for a minute.
+        unix_ms: The time.
     """
 
-    def __init__(self, ring: Ring, shares_ms: Mapping[str, float], earlier: Earlier | None = None) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        shares_ms: Mapping[str, float],
+        earlier: Earlier | None = None,
+        unix_ms: Callable[[], int] = unix_ms,
+    ) -> None:
         self._ring, self._shares_ms, self._earlier = ring, shares_ms, earlier
-        self._counts: dict[tuple[Reader, TurnFilter], Count] = {}
+        self._found, self._counts = Kept[Found](8, unix_ms), Kept[Count](256, unix_ms)
 
     def overview(self, reader: Reader, wanted: TurnFilter) -> dict[str, Any]:
         """See the function."""
@@ -159,22 +167,32 @@ class LedgerReader:
 
     def _select(self, reader: Reader, wanted: TurnFilter) -> Found:
         with self._ring.table() as table:
-            mask = table.mask(reader, wanted)
-            selected = Selected.of(table, mask, wanted)
             horizon_ms = self._ring.since_ms
-            if wanted.from_ms >= horizon_ms:
-                return Found(selected, None)
-            recent = [table.records[place] for place in np.flatnonzero(mask).tolist()]
-        if self._earlier is None:
-            return Found(selected, horizon_ms)
+            if self._earlier is None or wanted.from_ms >= horizon_ms:
+                selected = Selected.of(table, table.mask(reader, wanted), wanted)
+                return Found(selected, None if wanted.from_ms >= horizon_ms else horizon_ms)
+        wanted = to_the_minute(wanted)
         try:
-            before = replace(wanted, to_ms=min(wanted.to_ms, horizon_ms))
-            stored = self._earlier.newest(reader, before, MAX_EARLIER)
+            return self._found.get((reader, wanted), lambda: self._far_back(reader, wanted))
         except Unreadable:
-            return Found(selected, horizon_ms)
+            return self._ring_only(reader, wanted)
+
+    def _far_back(self, reader: Reader, wanted: TurnFilter) -> Found:
+        """From the store, too. Takes a second or two for MAX_EARLIER turns."""
+        assert self._earlier is not None
+        with self._ring.table() as table:
+            mask = table.mask(reader, wanted)
+            recent = [table.records[place] for place in np.flatnonzero(mask).tolist()]
+            before = replace(wanted, to_ms=min(wanted.to_ms, self._ring.since_ms))
+        stored = self._earlier.newest(reader, before, MAX_EARLIER)
         both = TurnTable.of([*reversed(stored), *recent])
         since_ms = stored[-1].began_unix_ms if len(stored) == MAX_EARLIER else None
         return Found(Selected.of(both, both.mask(reader, wanted), wanted), since_ms)
+
+    def _ring_only(self, reader: Reader, wanted: TurnFilter) -> Found:
+        with self._ring.table() as table:
+            selected = Selected.of(table, table.mask(reader, wanted), wanted)
+            return Found(selected, self._ring.since_ms)
 
     def _slo(self, reader: Reader, wanted: TurnFilter) -> dict[str, object]:
         """How the objective stands at the end of the period, for the same turns but of any time."""
@@ -193,19 +211,20 @@ class LedgerReader:
         return assess(BUDGET, counted).as_json()
 
     def _stored_count(self, reader: Reader, window: TurnFilter) -> Count:
-        """Counted once a minute: thirty days of turns are many."""
         assert self._earlier is not None
-        to_ms = -(-window.to_ms // KEPT_MS) * KEPT_MS
-        key = (reader, replace(window, from_ms=window.from_ms // KEPT_MS * KEPT_MS, to_ms=to_ms))
-        if key not in self._counts:
-            try:
-                count = _count(self._earlier.verdicts(*key))
-            except Unreadable:
-                return Count()
-            while len(self._counts) >= 256:
-                self._counts.pop(next(iter(self._counts)), None)
-            self._counts[key] = count
-        return self._counts[key]
+        earlier, window = self._earlier, to_the_minute(window)
+        try:
+            return self._counts.get((reader, window), lambda: _count(earlier.verdicts(reader, window)))
+        except Unreadable:
+            return Count()
+
+
+def to_the_minute(wanted: TurnFilter) -> TurnFilter:
+    """A period of an hour or more, by whole minutes: the same question for a minute."""
+    if wanted.to_ms - wanted.from_ms < HOUR_MS:
+        return wanted
+    from_ms, to_ms = (-(-at // KEPT_MS) * KEPT_MS for at in (wanted.from_ms, wanted.to_ms))
+    return replace(wanted, from_ms=from_ms, to_ms=to_ms)
 
 
 def _count(by_verdict: Mapping[str, int]) -> Count:

@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from voicestack.core.marks import Mark, Span, hidden_ms, work_ms
+from voicestack.core.marks import Mark, Span, hidden_ms
 from voicestack.core.rungs import Rung
-from voicestack.core.turn_record import TurnRecord, Use
+from voicestack.core.turn_record import TurnRecord, Use, exposed_ms
 
 Value = str | bool | int | float
 Values = Mapping[str, Value]
@@ -101,16 +101,20 @@ def trace_of(record: TurnRecord, telling: Telling) -> Trace:
 
 def _stage(record: TurnRecord, span: Span, zero_ns: int, telling: Telling) -> Shape:
     start_ns, end_ns = zero_ns + int(span.start_ms * 1e6), zero_ns + int(span.end_ms * 1e6)
-    values: dict[str, Value] = {"voicestack.stage": span.stage, "voicestack.hidden_ms": span.hidden_ms}
+    values: dict[str, Value] = {"voicestack.stage": span.stage}
+    if span.hidden_ms > 0:
+        values["voicestack.hidden_ms"] = span.hidden_ms
     in_vain = []
     n_uses = 0
     for use in record.uses:
         if use.stage == span.stage:
             n_uses += 1
             if use.won:
-                values |= _use_values(use)
+                values |= _use_values(use, record.origin.region)
             else:
-                in_vain.append(Happening("voicestack.asked_in_vain", start_ns, _use_values(use)))
+                in_vain.append(
+                    Happening("voicestack.asked_in_vain", start_ns, _use_values(use, record.origin.region))
+                )
     name = span.stage
     if span.stage == "llm":
         name = f"chat {telling.model}".rstrip()
@@ -161,45 +165,48 @@ def _asked(record: TurnRecord, shown: set[str], at_ns: int) -> Iterator[Happenin
     """Requests of stages that have no span: nothing came of them."""
     for use in record.uses:
         if use.stage not in shown:
-            values = _use_values(use) | {"voicestack.stage": use.stage}
+            values = _use_values(use, record.origin.region) | {"voicestack.stage": use.stage}
             yield Happening("voicestack.asked_in_vain", at_ns, values)
 
 
-def _use_values(use: Use) -> dict[str, Value]:
-    return {
-        "voicestack.replica": use.replica,
-        "voicestack.region": use.region,
-        "voicestack.warm": use.warm,
-        **({} if use.first_ms is None else {"voicestack.first_ms": use.first_ms}),
-    }
+def _use_values(use: Use, own_region: str) -> dict[str, Value]:
+    values: dict[str, Value] = {"voicestack.replica": use.replica}
+    if use.region != own_region:
+        values["voicestack.region"] = use.region
+    if not use.warm:
+        values["voicestack.cold"] = True
+    if use.first_ms is not None:
+        values["voicestack.first_ms"] = use.first_ms
+    return values
 
 
 def _turn_values(record: TurnRecord, spans: Sequence[Span]) -> Values:
-    origin, marks = record.origin, record.marks
+    """What there is to say: an attribute costs as much whether it says something or not."""
+    marks, verdict = record.marks, record.verdict
     worst = max((taken.rung for taken in record.taken), key=lambda rung: rung.place, default=Rung.FULL)
-    perhaps = {
+    is_over = verdict in ("declared", "missed") and spans
+    perhaps: dict[str, Value | None] = {
         "voicestack.response_ms": marks.response_ms,
         "voicestack.heard_after_ms": marks.heard_after_ms,
         "voicestack.silence_ms": record.silence_ms,
+        "voicestack.rung": worst.value if worst is not Rung.FULL else None,
+        "voicestack.blamed": max(spans, key=exposed_ms).stage if is_over else None,
+        "voicestack.cold": record.was_cold or None,
+        "voicestack.cut_off": record.was_cut_off or None,
+        "voicestack.drafted": marks.drafted or None,
+        "voicestack.n_drafts": record.n_drafts or None,
+        "voicestack.drafted_tokens": record.drafted_tokens or None,
+        "voicestack.wasted_tokens": record.wasted_tokens or None,
     }
     return {
         "voicestack.turn.id": record.id,
-        "voicestack.tenant": origin.tenant,
-        "voicestack.route": origin.route,
+        "voicestack.tenant": record.origin.tenant,
+        "voicestack.route": record.origin.route,
         "voicestack.budget_ms": record.budget_ms,
-        "voicestack.verdict": record.verdict,
+        "voicestack.verdict": verdict,
         "voicestack.outcome": record.outcome,
-        "voicestack.blamed": record.blamed,
-        "voicestack.rung": worst.value,
-        "voicestack.cold": record.was_cold,
-        "voicestack.cut_off": record.was_cut_off,
-        "voicestack.drafted": marks.drafted,
         "voicestack.hidden_ms": hidden_ms(spans),
-        "voicestack.work_ms": work_ms(spans),
-        "voicestack.n_drafts": record.n_drafts,
-        "voicestack.drafted_tokens": record.drafted_tokens,
-        "voicestack.wasted_tokens": record.wasted_tokens,
-        **{name: ms for name, ms in perhaps.items() if ms is not None},
+        **{name: value for name, value in perhaps.items() if value is not None},
     }
 
 
@@ -208,7 +215,6 @@ def _gen_ai_values(record: TurnRecord, telling: Telling) -> Values:
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.provider.name": telling.provider,
         "gen_ai.agent.name": AGENT,
-        "gen_ai.agent.version": record.origin.release,
         "gen_ai.conversation.id": record.session,
         "gen_ai.output.type": "speech",
         "gen_ai.usage.input_tokens": record.read_tokens,

@@ -6,7 +6,8 @@ are the ways in, the region is the server's own, and a tenant is a label only if
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import get_args
 
 from prometheus_client.metrics_core import (
@@ -16,13 +17,14 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
+from voicestack.aio.clock import unix_s
 from voicestack.core.marks import STAGES, Span
 from voicestack.core.rungs import REASONS, Rung
 from voicestack.core.turn_record import Outcome, TurnRecord, Verdict, exposed_ms
 from voicestack.telemetry.buckets import Buckets
 from voicestack.telemetry.exemplars import TurnBuckets
 from voicestack.telemetry.replicas import ReplicaReadings
-from voicestack.telemetry.slo import SLOS, judge
+from voicestack.telemetry.slo import SLOS, assess, judge
 from voicestack.telemetry.slo_counts import SloCounts
 
 TURN_EDGES_S = (
@@ -62,6 +64,7 @@ class TurnReadings:
 
     Args:
         tenants: Those that are told apart; all others are `other`.
+        now_s: Unix time, for the burn rates of this server.
 
     Attributes:
         slo: The same turns by time, for burn rates.
@@ -69,8 +72,8 @@ class TurnReadings:
         traced: Whether turns become traces too; exemplars then name them.
     """
 
-    def __init__(self, tenants: Sequence[str] = ()) -> None:
-        self.slo = SloCounts()
+    def __init__(self, tenants: Sequence[str] = (), now_s: Callable[[], int] = unix_s) -> None:
+        self.slo, self._now_s = SloCounts(), now_s
         self.replicas = ReplicaReadings()
         self.traced = False
         self.tenants = frozenset(tenants)
@@ -118,6 +121,8 @@ class TurnReadings:
 
     def _measure(self, record: TurnRecord, way: Way, cold: bool) -> None:
         response_ms, silence_ms = record.marks.response_ms, record.silence_ms
+        if record.outcome == "refused":  # what was heard is no answer
+            response_ms = None
         values = {
             "response_seconds": None if response_ms is None else response_ms / 1e3,
             "silence_seconds": None if silence_ms is None else silence_ms / 1e3,
@@ -209,8 +214,21 @@ class TurnReadings:
             n_good, n_bad = (self._judged[slo, way, tenant, good] for good in (True, False))
             judged.add_metric([slo, *way, tenant], n_good + n_bad)
             bad.add_metric([slo, *way, tenant], n_bad)
+        yield from (judged, bad, *self._standing())
+
+    def _standing(self) -> Iterator[Metric]:
+        """How the objectives stand on this server, for whoever has no recording rules."""
         about = "Share of turns that must be good"
         objective = GaugeMetricFamily("voicestack_slo_objective_ratio", about, labels=["slo"])
-        for one in SLOS:
-            objective.add_metric([one.name], one.objective_ratio)
-        yield from (judged, bad, objective)
+        about = "How many times faster than allowed this server spends an error budget"
+        burn = GaugeMetricFamily("voicestack_slo_burn_rate", about, labels=["slo", "window_s"])
+        about = "What is left of this server's error budget of 30 days, as far as it has been running"
+        left = GaugeMetricFamily("voicestack_slo_budget_left_ratio", about, labels=["slo"])
+        now_s = self._now_s()
+        for slo in SLOS:
+            found = assess(slo, partial(self.slo.count, slo, now_s=now_s))
+            objective.add_metric([slo.name], slo.objective_ratio)
+            left.add_metric([slo.name], found.budget_left_ratio)
+            for window_s, count in found.windows.items():
+                burn.add_metric([slo.name, str(window_s)], count.burn(slo))
+        yield from (objective, burn, left)

@@ -21,6 +21,9 @@ from voicestack.core.rungs import Forecast, Rung
 
 MARGIN_MS = 10.0
 """So much before the last instant things are done: timers on a busy event loop are late by a few."""
+HOPELESS_RATIO = 2.0
+"""An answer is refused before its time when half of all would take twice as long as it is wanted: a refusal
+is the worst that can be done, and after an outage forecasts are darker than the truth."""
 MIN_LOOK_MS = 2.0
 """Nothing is asked again sooner: whoever waits learns little in less, and timers are not more exact."""
 
@@ -34,7 +37,7 @@ class Choice:
         forecast: When it comes so; None if nothing was forecast.
         reason: One of `core.rungs.REASONS`; empty when nothing is given up.
         say: FILLER: it will not be in time, so something else must be said meanwhile. REFUSAL: it would
-            come when nobody wants it any more. None: it is in time, or nobody knows, or it may not be said.
+            come long after anybody wants it. None: it is in time, or nobody knows, or it may not be said.
         in_time: False: no rung that is allowed would be.
         take_in_ms: How long taking it can be put off if the answer may come without; 0: take it now.
     """
@@ -96,8 +99,10 @@ def look_again_in_ms(
     ways = _ways(forecasts, budget)
     slacks_ms = [remaining_ms - way.p95_ms for rung, way in ways.items() if rung.place >= choice.rung.place]
     if choice.forecast is not None:
-        slacks_ms.append(_wanted_ms(remaining_ms, budget) - choice.forecast.p50_ms)
-    ahead_ms = [slack_ms - MARGIN_MS for slack_ms in slacks_ms if slack_ms >= 0]
+        slacks_ms.append(_wanted_ms(remaining_ms, budget) - choice.forecast.p50_ms / HOPELESS_RATIO)
+    ahead_ms = [
+        slack_ms - MARGIN_MS if slack_ms > MARGIN_MS else slack_ms for slack_ms in slacks_ms if slack_ms >= 0
+    ]
     return max(MIN_LOOK_MS, min(ahead_ms)) if ahead_ms else float("inf")
 
 
@@ -155,7 +160,8 @@ def _least_late(ways: dict[Rung, Forecast], needs_ms: dict[Rung, float], budget:
 
 def _words_for(forecast: Forecast, remaining_ms: float, budget: Budget) -> Rung | None:
     """What the user is told of an answer that is late."""
-    if forecast.p50_ms > _wanted_ms(remaining_ms, budget) and budget.allows(Rung.REFUSAL):
+    is_hopeless = forecast.p50_ms > HOPELESS_RATIO * _wanted_ms(remaining_ms, budget)
+    if is_hopeless and budget.allows(Rung.REFUSAL):
         return Rung.REFUSAL
     return Rung.FILLER if budget.allows(Rung.FILLER) else None
 

@@ -104,7 +104,9 @@ def test_a_turn_has_its_own_page(browser: Browser, server: Dashboard) -> None:
 
 
 def test_the_address_says_what_is_shown(browser: Browser, server: Dashboard) -> None:
-    with page_of(browser, f"{server.url}?last=24h") as seen:
+    from_ms, to_ms = past(server)
+    period = {"from": [str(from_ms)], "to": [str(to_ms)]}
+    with page_of(browser, f"{server.url}?from={from_ms}&to={to_ms}") as seen:
         page = seen.page
 
         def asked() -> dict[str, list[str]]:
@@ -113,10 +115,11 @@ def test_the_address_says_what_is_shown(browser: Browser, server: Dashboard) -> 
         page.get_by_label("Add a filter").select_option(value="route=sip")
         page.get_by_label("Add a filter").select_option(value="verdict=missed")
         page.get_by_role("link", name="Turns", exact=True).click()
-        assert asked() == {"view": ["turns"], "last": ["24h"], "route": ["sip"], "verdict": ["missed"]}
+        assert asked() == {"view": ["turns"], **period, "route": ["sip"], "verdict": ["missed"]}
         total = page.locator("[data-figure='n-total']")
-        n_missed = server.get("overview", **{"from": past(server)[0] - 86_400_000, "route": "sip"})
-        expect(total).to_have_text(f"{n_missed['verdicts']['missed']:,}", timeout=WITHIN_MS)
+        asked_for: dict[str, Any] = {"from": from_ms, "to": to_ms, "route": "sip"}
+        found = server.get("overview", **asked_for)
+        expect(total).to_have_text(f"{found['verdicts']['missed']:,}", timeout=WITHIN_MS)
         page.reload()
         expect(page.get_by_role("button", name="Remove the filter Way in: sip")).to_be_visible(
             timeout=WITHIN_MS
@@ -191,8 +194,9 @@ def test_everybody_can_read_every_view(browser: Browser, server: Dashboard) -> N
         for name, query in queries.items():
             seen.page.goto(server.url + query)
             seen.until("document.querySelector('.panel') && !document.querySelector('main .loading')")
-            for summary in seen.page.locator("main summary").all():
-                summary.click()
+            if name == "overview":
+                for summary in seen.page.locator("main summary").all():
+                    summary.click()
             for scheme, size in LOOKS:
                 look_at(seen.page, f"dashboard-{name}", scheme, size)
 
@@ -202,6 +206,12 @@ FRAMES = """async () => {
   const frames = [];
   let last = await new Promise(requestAnimationFrame);
   let most = 0;
+  const idle = [];
+  for (let i = 0; i < 60; i++) {
+    const now = await new Promise(requestAnimationFrame);
+    idle.push(now - last);
+    last = now;
+  }
   for (let i = 0; i < 150; i++) {
     list.scrollTop += i < 100 ? 320 : 12000;
     const now = await new Promise(requestAnimationFrame);
@@ -209,7 +219,7 @@ FRAMES = """async () => {
     last = now;
     most = Math.max(most, list.querySelectorAll(".turn").length);
   }
-  return { frames, most, top: list.scrollTop };
+  return { idle, frames, most, top: list.scrollTop };
 }"""
 
 
@@ -228,7 +238,8 @@ def test_ten_thousand_turns_scroll_smoothly(
         print(f"frames while scrolling {n_turns} turns: p50 {p50_ms:.1f} ms, p95 {p95_ms:.1f} ms")  # noqa: T201
         assert found["most"] < 80, "only what is in sight is drawn"
         assert found["top"] > 100_000
-        assert p50_ms < 100, "a generous limit: machines under test are busy"
+        idle_ms = statistics.median(found["idle"])
+        assert p50_ms < 3 * idle_ms + 35, f"a page at rest has a frame every {idle_ms:.1f} ms here"
         seen.until("() => [...document.querySelectorAll('.turn')].every((row) => row.dataset.id)")
 
 

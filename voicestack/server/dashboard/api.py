@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from voicestack.access.guard import Visitor
-from voicestack.access.principal import Denied
+from voicestack.access.principal import Denied, Principal
 from voicestack.core.errors import VoiceStackError
 from voicestack.core.ids import SessionId
 from voicestack.core.turn_record import Origin, TurnRecord
@@ -52,6 +52,7 @@ class Shown:
         ring_turns: How many turns are kept in memory.
         record_dir: Where recordings are; empty for none.
         unix_ms: The time.
+        is_welcome: Whether somebody's key still counts.
     """
 
     reader: LedgerReader
@@ -62,6 +63,7 @@ class Shown:
     keeps_transcripts: bool
     ring_turns: int
     unix_ms: Callable[[], int]
+    is_welcome: Callable[[Principal], bool]
     record_dir: str = ""
 
     def recording_of(self, record: TurnRecord) -> Path | None:
@@ -84,6 +86,7 @@ class DashboardApi:
 
     def routes(self) -> list[Route]:
         """All of them."""
+        shown = self._shown
         questions: Mapping[str, Question] = {
             "/me": self._me,
             "/facets": self._facets,
@@ -98,7 +101,7 @@ class DashboardApi:
         return [
             *(Route(API + path, _answered(question)) for path, question in questions.items()),
             Route(f"{API}/turns/{{id}}/recording", _answered(self._recording)),
-            Route(f"{API}/live", LiveEndpoint(self._shown.feed, self._shown.unix_ms), methods=["GET"]),
+            Route(f"{API}/live", LiveEndpoint(shown.feed, shown.unix_ms, shown.is_welcome), methods=["GET"]),
         ]
 
     async def _me(self, reader: Reader, _: Request) -> Json:
@@ -128,7 +131,11 @@ class DashboardApi:
     async def _turns(self, reader: Reader, request: Request) -> Json:
         query = request.query_params
         wanted, (limit, after) = filter_of(query, self._shown.unix_ms()), page_of(query)
-        return rows_of(await asyncio.to_thread(self._reader.page, reader, wanted, limit, after))
+
+        def listed() -> Json:
+            return rows_of(self._reader.page(reader, wanted, limit, after))
+
+        return await asyncio.to_thread(listed)
 
     async def _turn(self, reader: Reader, request: Request) -> Json | Denied:
         record = await asyncio.to_thread(self._reader.find, reader, request.path_params["id"])

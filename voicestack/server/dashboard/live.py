@@ -19,6 +19,8 @@ from voicestack.telemetry.turn_rows import turn_row
 
 MAX_WATCHERS = 32
 """A screen or two for each who operates the server, with room to spare."""
+MAX_OF_TENANTS, MAX_OF_TENANT = 24, 8
+"""So many of them may be no operators', and of one tenant: nobody locks the others out."""
 MAX_UNREAD = 1_000
 """Events that one watcher may be behind: ten seconds of a hundred turns a second."""
 TICK_S = 0.5
@@ -72,11 +74,14 @@ class Watcher:
     Attributes:
         reader: What they may see.
         wanted: What they want to see, of tenant, route and region.
+        is_welcome: Whether their key still counts.
         events: What they have not been told yet, as server-sent events; ends when they are let go.
+        shown: The conversations as they were told last.
     """
 
     reader: Reader
     wanted: TurnFilter
+    is_welcome: Callable[[], bool]
     events: Channel[bytes] = field(default_factory=lambda: Channel(MAX_UNREAD, name="dashboard"))
     shown: list[Any] | None = None
 
@@ -108,14 +113,19 @@ class Feed:
         """How many watch."""
         return len(self._watchers)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether nobody else can watch."""
-        return self._is_over or len(self._watchers) >= MAX_WATCHERS
+    def is_full(self, reader: Reader) -> bool:
+        """Whether they cannot watch, or not once more."""
+        if self._is_over or len(self._watchers) >= MAX_WATCHERS:
+            return True
+        others = [one.reader.tenant for one in self._watchers if not one.reader.is_operator]
+        full = len(others) >= MAX_OF_TENANTS or others.count(reader.tenant) >= MAX_OF_TENANT
+        return full and not reader.is_operator
 
-    def join(self, reader: Reader, wanted: TurnFilter) -> Watcher:
+    def join(
+        self, reader: Reader, wanted: TurnFilter, is_welcome: Callable[[], bool] = lambda: True
+    ) -> Watcher:
         """Somebody begins to watch: they are told at once how things stand. Ask `is_full` first."""
-        watcher = Watcher(reader, wanted)
+        watcher = Watcher(reader, wanted, is_welcome)
         self._watchers.add(watcher)
         self._tell_sessions(watcher, list(self._sources.sessions()))
         self._tell_state([watcher])
@@ -150,6 +160,8 @@ class Feed:
             self.leave(watcher)
 
     def _tick(self, tick: int) -> None:
+        for watcher in [one for one in self._watchers if not one.is_welcome()]:
+            self.leave(watcher)
         if not self._watchers:
             return
         sessions = list(self._sources.sessions())

@@ -7,6 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from voicestack.access.guard import Visitor
+from voicestack.access.principal import Principal
 from voicestack.core.errors import Overloaded, TransportLost, VoiceStackError
 from voicestack.server.dashboard.live import Feed
 from voicestack.server.dashboard.wishes import filter_of
@@ -24,13 +25,16 @@ class LiveEndpoint:
     Args:
         feed: Where the events come from.
         unix_ms: The time.
+        is_welcome: Whether somebody's key still counts.
     """
 
-    def __init__(self, feed: Feed, unix_ms: Callable[[], int]) -> None:
-        self._feed, self._unix_ms = feed, unix_ms
+    def __init__(
+        self, feed: Feed, unix_ms: Callable[[], int], is_welcome: Callable[[Principal], bool]
+    ) -> None:
+        self._feed, self._unix_ms, self._is_welcome = feed, unix_ms, is_welcome
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream until the watcher hangs up, reads nothing, or the server stops."""
+        """Stream until the watcher hangs up, reads nothing, loses the key, or the server stops."""
         request, reply = Request(scope, receive), Reply(send)
         try:
             await self._stream(request, reply)
@@ -41,11 +45,13 @@ class LiveEndpoint:
 
     async def _stream(self, request: Request, reply: Reply) -> None:
         wanted = filter_of(request.query_params, self._unix_ms())
-        if self._feed.is_full:
-            raise Overloaded("Too many watch already.", retry_after_ms=RETRY_AFTER_MS)
         visitor: Visitor = request.state.visitor
+        principal = visitor.principal
+        reader = Reader(principal.tenant, principal.is_operator)
         await request.body()
-        watcher = self._feed.join(Reader(visitor.principal.tenant, visitor.principal.is_operator), wanted)
+        if self._feed.is_full(reader):
+            raise Overloaded("Too many watch already.", retry_after_ms=RETRY_AFTER_MS)
+        watcher = self._feed.join(reader, wanted, lambda: self._is_welcome(principal))
         try:
             async with while_here(request):
                 await reply.begin(SSE)

@@ -61,6 +61,7 @@ def dashboard_of(
         keeps_transcripts=config.ledger.transcripts,
         ring_turns=config.ledger.ring_turns,
         unix_ms=unix_ms,
+        is_welcome=sessions.guard.is_welcome_still,
         record_dir=config.telemetry.record_dir,
     )
     return Dashboard(page_routes(read_site(BUILT_DASHBOARD)), DashboardApi(shown).routes(), feed)

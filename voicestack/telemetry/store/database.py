@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from voicestack.core.errors import ConfigError
@@ -69,6 +66,10 @@ class Database:
             ConfigError: the file cannot be made, or a newer voicestack has written the ledger.
             SQLAlchemyError: the database cannot be reached or used.
         """
+        from alembic import command  # half of what an import of this file would take
+        from alembic.config import Config as AlembicConfig
+        from alembic.util import CommandError
+
         config = AlembicConfig()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self._alone() as connection:

@@ -30,6 +30,8 @@ export function TurnList(props: { pages: Pages; nAdded: number; onNeed(row: numb
   const wantsFocus = useRef(false);
   const longestMs = useMemo(() => scaleOf(rows.slice(0, 400)), [rows.length > 0, rows[0]?.budget_ms]);
 
+  const shown = Math.min(active, Math.max(0, nTotal - 1));
+
   const measure = () => {
     const element = frame.current;
     if (!element) return;
@@ -50,11 +52,9 @@ export function TurnList(props: { pages: Pages; nAdded: number; onNeed(row: numb
   }, [props.pages]);
   useLayoutEffect(() => {
     if (!wantsFocus.current) return;
-    const row = frame.current?.querySelector<HTMLElement>(`[data-row="${active}"]`);
-    if (row) {
-      wantsFocus.current = false;
-      row.focus({ preventScroll: true });
-    }
+    const row = frame.current?.querySelector<HTMLElement>(`[data-row="${shown}"]`);
+    row?.focus({ preventScroll: true });
+    if (row?.dataset.id) wantsFocus.current = false; // until then the list may turn out to end before it
   });
 
   const select = (id: string) => {
@@ -75,8 +75,8 @@ export function TurnList(props: { pages: Pages; nAdded: number; onNeed(row: numb
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const page = Math.max(1, Math.floor((frame.current!.clientHeight - ROW_PX) / rowPx) - 1);
-    const steps: { [key: string]: number } = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + page, PageUp: active - page, Home: 0, End: nTotal - 1 };
-    const turn = rows[active];
+    const steps: { [key: string]: number } = { ArrowDown: shown + 1, ArrowUp: shown - 1, PageDown: shown + page, PageUp: shown - page, Home: 0, End: nTotal - 1 };
+    const turn = rows[shown];
     if (event.key in steps) move(steps[event.key]!);
     else if (event.key === "Enter" && turn) go({ ...place, turn: turn.id });
     else if (event.key === " " && turn) select(turn.id);
@@ -84,7 +84,6 @@ export function TurnList(props: { pages: Pages; nAdded: number; onNeed(row: numb
     event.preventDefault();
   };
 
-  const shown = Math.min(active, Math.max(0, nTotal - 1));
   const indices = Array.from({ length: view.to - view.from }, (_, i) => view.from + i);
   if (!indices.includes(shown) && nTotal) indices.push(shown); // so that Tab finds its way back
   return (
@@ -92,6 +91,8 @@ export function TurnList(props: { pages: Pages; nAdded: number; onNeed(row: numb
       {...{ ref: frame, class: "turn-list", role: "grid", "aria-label": "Turns, newest first", "aria-rowcount": nTotal + 1, "aria-multiselectable": "true" }}
       onScroll={measure}
       onKeyDown={onKeyDown}
+      onPointerDown={() => (wantsFocus.current = false)}
+      onFocusOut={(event) => event.relatedTarget && !event.currentTarget.contains(event.relatedTarget as Node) && (wantsFocus.current = false)}
     >
       <div role="row" aria-rowindex={1} class="turn-head">
         <span role="columnheader"><span class="unseen">Selected</span></span>
