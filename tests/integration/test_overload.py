@@ -5,12 +5,17 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import httpx
+import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.server import SCRIPTED, with_server
 from tests.support.visitors import call, event_of
+from voicestack.aio.clock import SystemClock
 from voicestack.cli.bench_stats import read_total
+from voicestack.cli.client import call as spoken_call
+from voicestack.cli.client import session_update
+from voicestack.cli.dialing import Refused
 
 BURST = (
     *("admission.enabled=true", "admission.start_sessions=4", "admission.floor_sessions=0"),
@@ -52,6 +57,9 @@ def test_a_burst_is_turned_away_and_nobody_in_a_call_notices() -> None:
                 assert code == 1013
                 assert reason.startswith("too much load: slow_start; try again in ")
                 assert reason.endswith(" s or at https://eu-2.example.com")
+            with pytest.raises(Refused):
+                async with spoken_call(f"ws://127.0.0.1:{port}", SystemClock(), update=session_update()):
+                    pass
             url = f"http://127.0.0.1:{port}"
             sdp = {"Content-Type": "application/sdp"}
             refused = await http.post(f"{url}/v1/realtime/calls", content="v=0", headers=sdp)
@@ -63,7 +71,7 @@ def test_a_burst_is_turned_away_and_nobody_in_a_call_notices() -> None:
             page = (await http.get(f"{url}/metrics")).text
             refusals = [line for line in page.splitlines() if 'figure="refused_slow_start"' in line]
             assert refusals == [
-                'voicestack_engine_counts_total{engine="admission",figure="refused_slow_start"} 4.0'
+                'voicestack_engine_counts_total{engine="admission",figure="refused_slow_start"} 5.0'
             ]
             speech = {"model": "tts", "input": "Hello.", "voice": "default"}
             assert (await http.post(f"{url}/v1/audio/speech", json=speech)).status_code == 200

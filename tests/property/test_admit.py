@@ -142,14 +142,14 @@ def test_a_burst_is_let_in_only_in_part() -> None:
 
 
 def test_after_half_a_burst_they_come_one_by_one() -> None:
-    """Four may be new in ten seconds: two at once, then one every two and a half seconds."""
+    """Four may be new in ten seconds: two at once, then one every second and a quarter."""
     now = Situation(n_sessions=2, n_new=2, since_last_ms=0)
     assert decide(Door(), now, LIMITS)[1].reason == "slow_start"
-    assert decide(Door(), replace(now, since_last_ms=2_499), LIMITS)[1].reason == "slow_start"
-    assert decide(Door(), replace(now, since_last_ms=2_500), LIMITS)[1].is_admitted
-    crowd = Situation(n_sessions=102, n_new=2, since_last_ms=99)
+    assert decide(Door(), replace(now, since_last_ms=1_249), LIMITS)[1].reason == "slow_start"
+    assert decide(Door(), replace(now, since_last_ms=1_250), LIMITS)[1].is_admitted
+    crowd = Situation(n_sessions=102, n_new=2, since_last_ms=49)
     assert decide(Door(), crowd, LIMITS)[1].reason == "slow_start"
-    assert decide(Door(), replace(crowd, since_last_ms=100), LIMITS)[1].is_admitted
+    assert decide(Door(), replace(crowd, since_last_ms=50), LIMITS)[1].is_admitted
 
 
 @given(situations)

@@ -1,14 +1,14 @@
 """What did callers get at one load? Every turn that was asked counts, whatever became of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from voicestack.cli.bench_report import format_ms
+from voicestack.cli.bench_report import DISTURBED_MS, format_ms
 from voicestack.cli.bench_stats import Summary, summarise
 from voicestack.cli.bench_v2v import Outcome, Plan, Turn
 from voicestack.core.turn_record import DEAD_AIR_MS
@@ -17,7 +17,7 @@ ON_THE_WAY_MS = 40
 """What a caller hears later than the server sends: a frame on its way in, and one on its way out."""
 COLUMNS = (
     *("", "calls/s", "admitted", "refused", "turns", "in time", "declared", "late", "missing"),
-    *("in time/s", "of capacity", "p50", "p95", "p99"),
+    *("early", "in time/s", "of capacity", "p50", "p95", "p99"),
 )
 
 
@@ -67,6 +67,11 @@ class Level:
     def is_in_time(self) -> bool:
         """Whether nineteen turns of twenty were."""
         return self.n_turns > 0 and self.n_in_time >= 0.95 * self.n_turns
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the callers themselves were so late that this does not speak of the server alone."""
+        return self.harness_late_ms is not None and self.harness_late_ms.p95 > DISTURBED_MS
 
 
 def verdict_of(turn: Turn, budget_ms: float) -> str:
@@ -124,8 +129,14 @@ def level_of(
         answered_ms=summarise(answered),
         n_shed=n_shed,
         harness_late_ms=summarise(outcome.late_ms),
-        failures=tuple(one for one in outcome.failures if "overload" not in one and "load" not in one)[:10],
+        failures=tuple(_failures(outcome, refused))[:10],
     )
+
+
+def _failures(outcome: Outcome, refused: set[int]) -> Iterator[str]:
+    """Of those who were not refused."""
+    told = {f"caller {number}" for number in refused}
+    yield from (one for one in outcome.failures if one.partition(":")[0] not in told)
 
 
 def line_of(level: Level) -> str:
@@ -154,7 +165,7 @@ def show(console: Console, levels: Sequence[Level], capacity: Level) -> None:
         table.add_row(
             f"[bold]{one.name}[/]" if one is capacity else one.name,
             f"{one.rate_per_s:.2f}",
-            *(str(n) for n in (*counts, one.n_late, one.n_missing)),
+            *(str(n) for n in (*counts, one.n_late, one.n_missing, one.n_early)),
             *(f"{one.goodput_per_s:.2f}", f"{one.of_capacity:.0%}", *percentiles),
         )
     console.print(table)
@@ -164,5 +175,8 @@ def show(console: Console, levels: Sequence[Level], capacity: Level) -> None:
         highlight=False,
     )
     for one in levels:
+        if one.is_disturbed and one.harness_late_ms is not None:
+            late = f"the callers themselves were {one.harness_late_ms.p95:.0f} ms late (p95)"
+            console.print(f"[yellow]{one.name}: {late}: the machine was too busy for that row[/]")
         for failure in one.failures:
             console.print(f"[red]{one.name}: {failure}[/]", soft_wrap=True)

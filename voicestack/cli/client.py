@@ -31,6 +31,9 @@ from voicestack.cli.speaker import (
 from voicestack.cli.waveform import first_audible
 from voicestack.core.audio import Pcm
 
+FULL_CODE = "overloaded"
+"""Comes before FULL_CLOSE."""
+
 _POLL_S = 0.01
 """How often a wait looks again. No measurement depends on it: all stamps are taken on arrival."""
 
@@ -192,7 +195,8 @@ async def _configured(caller: Caller, url: str) -> None:
     if not await caller.until(lambda: seen.configured or bool(seen.errors), by_sample=limit):
         raise NoServer(f"The server at {url} does not answer session.update.")
     if not seen.configured:
-        raise NoServer(f"The server at {url} refuses the session: {seen.errors[0].get('message')}")
+        kind = Refused if seen.errors[0].get("code") == FULL_CODE else NoServer
+        raise kind(f"The server at {url} refuses the session: {seen.errors[0].get('message')}")
 
 
 @asynccontextmanager

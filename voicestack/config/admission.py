@@ -15,8 +15,8 @@ class AdmissionSection(BaseModel):
     target_ratio: float = Field(default=1.0, gt=0.0, le=10.0)
     """Of `budget.turn_ms`: what the predicted 95th percentile of a turn may be with another session."""
     hysteresis_ratio: float = Field(default=0.05, ge=0.0, le=1.0)
-    """Of the same; once refused, it must have fallen by so much. In simulations of three times the load 0.1
-    leaves 3 % of the places empty, and 0 lets one in and refuses one in turn."""
+    """Of the same; once refused, it must have fallen by so much. At three times the load (see
+    `tests/integration/test_admission.py`) 0 leaves nothing unused, 0.05 7 % and 0.1 20 % of the capacity."""
     window_s: float = Field(default=20.0, ge=1.0, le=3_600.0)
     """What is measured for the prediction: three or four turns of each session."""
     min_turns: int = Field(default=10, ge=1, le=10_000)

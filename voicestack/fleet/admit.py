@@ -173,7 +173,8 @@ def decide(door: Door, now: Situation, limits: Limits, jitter: float = 0.5) -> t
 def _starts_slowly(now: Situation, limits: Limits) -> bool:
     """Whether too many are new, or come at once: those who begin together go on to speak together."""
     n_most = max(limits.start_sessions, now.n_sessions - now.n_new)
-    is_rush = 2 * now.n_new >= limits.start_sessions and now.since_last_ms < limits.settle_ms / n_most
+    gap_ms = limits.settle_ms / n_most / 2
+    is_rush = 2 * now.n_new >= limits.start_sessions and now.since_last_ms < gap_ms
     return is_rush or now.n_new >= n_most
 
 
