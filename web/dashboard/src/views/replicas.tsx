@@ -25,12 +25,20 @@ export function ReplicasView() {
       <Wait asked={now} empty={(found) => (found.replicas.length ? null : "This server has no replicas of its own to show.")}>
         {({ replicas }) => (
           <div class="grid cards">
-            {replicas.map((one) => <Card key={`${one.stage} ${one.name}`} replica={one} />)}
+            {[...replicas].sort(byTrouble).map((one) => <Card key={`${one.stage} ${one.name}`} replica={one} />)}
           </div>
         )}
       </Wait>
     </>
   );
+}
+
+const STAGES = ["asr", "llm", "tts"];
+
+/** By stage; within one, those in trouble first. */
+function byTrouble(a: Replica, b: Replica): number {
+  const trouble = (one: Replica) => ["down", "cold", "asleep", "warm"].indexOf(one.state) - (one.breaker && one.breaker !== "closed" ? 0.5 : 0);
+  return STAGES.indexOf(a.stage) - STAGES.indexOf(b.stage) || trouble(a) - trouble(b) || a.name.localeCompare(b.name);
 }
 
 function Card({ replica }: { replica: Replica }) {
@@ -48,12 +56,12 @@ function Card({ replica }: { replica: Replica }) {
         <dt>At work on</dt>
         <dd>{count(replica.in_flight)}</dd>
         {replica.queue !== null && <><dt>Waiting in its queue</dt><dd>{count(replica.queue)}</dd></>}
-        <dt>First result, half of the time</dt>
+        <dt>First result (p50)</dt>
         <dd>{ms(replica.first_p50_ms)}</dd>
-        <dt>First result, 19 of 20 times</dt>
+        <dt>First result (p95)</dt>
         <dd>{ms(replica.first_p95_ms)}</dd>
-        {replica.kv_used_ratio !== null && <><dt title="KV cache: where it keeps the conversations that it has read.">Memory for conversations in use</dt><dd><Meter ratio={replica.kv_used_ratio} high={0.9} /></dd></>}
-        {replica.acceptance_ratio !== null && <><dt title="Speculative decoding: how many of the guessed words were right.">Guessed words that were right</dt><dd><Meter ratio={replica.acceptance_ratio} /></dd></>}
+        {replica.kv_used_ratio !== null && <><dt title="KV cache: where it keeps the conversations that it has read.">Memory (KV) in use</dt><dd><Meter ratio={replica.kv_used_ratio} high={0.9} /></dd></>}
+        {replica.acceptance_ratio !== null && <><dt title="Speculative decoding: how many of the guessed words were right.">Guesses that were right</dt><dd><Meter ratio={replica.acceptance_ratio} /></dd></>}
         {replica.breaker !== null && (
           <><dt title="Opens when too many requests fail, so that nobody waits for a broken replica.">Circuit breaker</dt><dd><Chip tone={BREAKER[replica.breaker] ?? "plain"} title={breakerWord(replica.breaker).what}>{breakerWord(replica.breaker).name}</Chip></dd></>
         )}
