@@ -96,6 +96,7 @@ def test_what_was_written_is_read_again(database: Database) -> None:
     write(database, records)
     found = StoredTurns(database).newest(OPERATOR, EVER, 1_000)
     assert [turn_row(one) for one in found] == [turn_row(one) for one in newest_first(records)]
+    assert list(StoredTurns(database).each(OPERATOR, EVER, 250)) == found[:250]
 
 
 def test_a_turn_is_kept_once_however_often_it_is_written(database: Database) -> None:
@@ -205,6 +206,7 @@ def test_no_question_shows_a_tenant_anything_of_another(database: Database) -> N
         own = {one.id for one in records if one.origin.tenant == tenant}
         for wanted in (EVER, *(replace(EVER, tenant=other) for other in TENANTS)):
             assert {one.id for one in stored.newest(reader, wanted, 1_000)} <= own
+            assert {one.id for one in stored.each(reader, wanted, 1_000)} <= own
             assert sum(stored.verdicts(reader, wanted).values()) <= len(own)
         assert stored.extent(reader)[1] == len(own)
         assert {one.id for one in records if stored.find(reader, one.id)} == own

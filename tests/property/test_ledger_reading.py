@@ -1,6 +1,6 @@
 """Does it matter to a question which turns are in the ring, and which in the store only? It does not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from zlib import crc32
 
@@ -47,6 +47,9 @@ class Stored:
         self.n_asked += 1
         found = self._matching(reader, wanted)
         return [one for one in found if after is None or (one.began_unix_ms, one.id) < after][:limit]
+
+    def each(self, reader: Reader, wanted: TurnFilter, limit: int) -> Iterator[TurnRecord]:
+        yield from self.newest(reader, wanted, limit)
 
     def find(self, reader: Reader, turn_id: str) -> TurnRecord | None:
         found = self._matching(reader, replace(DAY, from_ms=0))

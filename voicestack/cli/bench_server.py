@@ -78,13 +78,17 @@ async def own_server(
         NoServer: it does not become ready; the message ends with what it printed last.
     """
     cpus = usable_cpus()
-    with tempfile.TemporaryFile() if log_to is None else log_to.open("a+b") as log:
+    with (
+        tempfile.TemporaryFile() if log_to is None else log_to.open("a+b") as log,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         if cpu is not None:
             pin(0, {cpu})  # the child and all its threads inherit it
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "voicestack.engines.tether", str(os.getpid()), "--"),
             *(sys.executable, "-m", "voicestack", "serve", "--port", str(port)),
-            *("--set", "access.open_to_anyone=true"),  # the user's own keys are for the user's own server
+            # The user's own keys, and the ledger beside them, are for the user's own server.
+            *("--set", "access.open_to_anyone=true", "--set", f"access.keys_file={folder}/keys.json"),
             *options,
             stdout=log,
             stderr=log,

@@ -4,7 +4,7 @@ The last turns come from the ring; those before them from the store, if there is
 the ring's is taken.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -42,6 +42,10 @@ class Earlier(Protocol):
         self, reader: Reader, wanted: TurnFilter, limit: int, after: tuple[int, str] | None = None
     ) -> Sequence[TurnRecord]:
         """So many turns, the newest first, after the one that began then and has that name."""
+        ...
+
+    def each(self, reader: Reader, wanted: TurnFilter, limit: int) -> Iterator[TurnRecord]:
+        """The same one by one: when one is looked at, those before it can be forgotten."""
         ...
 
     def find(self, reader: Reader, turn_id: str) -> TurnRecord | None:
@@ -88,7 +92,7 @@ class LedgerReader:
         unix_ms: Callable[[], int] = unix_ms,
     ) -> None:
         self._ring, self._shares_ms, self._earlier = ring, shares_ms, earlier
-        self._found, self._counts = Kept[Found](8, unix_ms), Kept[Count](256, unix_ms)
+        self._found, self._counts = Kept[Found](4, unix_ms), Kept[Count](256, unix_ms)
 
     def overview(self, reader: Reader, wanted: TurnFilter) -> dict[str, Any]:
         """See the function."""
@@ -184,10 +188,13 @@ class LedgerReader:
             mask = table.mask(reader, wanted)
             recent = [table.records[place] for place in np.flatnonzero(mask).tolist()]
             before = replace(wanted, to_ms=min(wanted.to_ms, self._ring.since_ms))
-        stored = self._earlier.newest(reader, before, MAX_EARLIER)
-        both = TurnTable.of([*reversed(stored), *recent])
-        since_ms = stored[-1].began_unix_ms if len(stored) == MAX_EARLIER else None
-        return Found(Selected.of(both, both.mask(reader, wanted), wanted), since_ms)
+        both, since_ms = TurnTable(MAX_EARLIER + len(recent), keeps_records=False), wanted.to_ms
+        for record in self._earlier.each(reader, before, MAX_EARLIER):
+            both.add([record])
+            since_ms = record.began_unix_ms
+        is_cut = len(both) == MAX_EARLIER
+        both.add(recent)
+        return Found(Selected.of(both, both.mask(reader, wanted), wanted), since_ms if is_cut else None)
 
     def _ring_only(self, reader: Reader, wanted: TurnFilter) -> Found:
         with self._ring.table() as table:

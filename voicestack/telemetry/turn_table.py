@@ -80,15 +80,17 @@ class TurnTable:
 
     Args:
         n_max: Turns held at most.
+        keeps_records: Otherwise there are rows only: a record is twenty objects that the collector looks at.
 
     Attributes:
         vocabularies: The words behind the numbers in the rows.
         has_dropped: Whether any turn had to go.
     """
 
-    def __init__(self, n_max: int) -> None:
-        self._n_max = n_max
+    def __init__(self, n_max: int, *, keeps_records: bool = True) -> None:
+        self._n_max, self._keeps_records = n_max, keeps_records
         self._slots: dict[str, int] = {}
+        self._ids: list[str] = []
         self._records: list[TurnRecord] = []
         self._next = 0
         self.has_dropped = False
@@ -103,16 +105,16 @@ class TurnTable:
         return table
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._ids)
 
     @property
     def rows(self) -> Rows:
         """All rows, in no particular order. Shape (n_turns,), dtype ROW."""
-        return self._rows[: len(self._records)]
+        return self._rows[: len(self._ids)]
 
     @property
     def records(self) -> Sequence[TurnRecord]:
-        """All records, in the order of `rows`."""
+        """All records, in the order of `rows`; empty if none are kept."""
         return self._records
 
     def add(self, records: Iterable[TurnRecord]) -> None:
@@ -120,9 +122,9 @@ class TurnTable:
         for record in records:
             slot = self._slots.get(record.id)
             if slot is None:
-                slot = self._free_slot()
-                self._slots[record.id] = slot
-            self._records[slot] = record
+                slot = self._slots[record.id] = self._free_slot(record.id)
+            if self._keeps_records:
+                self._records[slot : slot + 1] = [record]
             self._rows[slot] = self._row(record)
 
     def heard(self, turn_id: str, marks: TurnMarks) -> None:
@@ -132,8 +134,8 @@ class TurnTable:
             self.add([with_marks(record, marks)])
 
     def find(self, turn_id: str) -> TurnRecord | None:
-        """The turn of that name."""
-        slot = self._slots.get(turn_id)
+        """The turn of that name, if records are kept."""
+        slot = self._slots.get(turn_id) if self._keeps_records else None
         return None if slot is None else self._records[slot]
 
     def visible(self, reader: Reader) -> Mask:
@@ -171,12 +173,12 @@ class TurnTable:
     @property
     def oldest_ms(self) -> int | None:
         """When the turn began that would have to go next; None while there is room."""
-        return self._records[self._next].began_unix_ms if len(self._records) == self._n_max else None
+        return int(self._rows["began_ms"][self._next]) if len(self._ids) == self._n_max else None
 
-    def _free_slot(self) -> int:
-        if len(self._records) < self._n_max:
-            slot = len(self._records)
-            self._records.append(None)  # type: ignore[arg-type]  # filled at once
+    def _free_slot(self, turn_id: str) -> int:
+        if len(self._ids) < self._n_max:
+            slot = len(self._ids)
+            self._ids.append(turn_id)
             if slot >= len(self._rows):
                 grown = np.zeros(min(self._n_max, 2 * len(self._rows)), ROW)
                 grown[:slot] = self._rows
@@ -184,7 +186,8 @@ class TurnTable:
             return slot
         self.has_dropped = True
         slot, self._next = self._next, (self._next + 1) % self._n_max
-        del self._slots[self._records[slot].id]
+        del self._slots[self._ids[slot]]
+        self._ids[slot] = turn_id
         return slot
 
     def _row(self, record: TurnRecord) -> tuple[Any, ...]:

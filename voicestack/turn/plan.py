@@ -13,6 +13,7 @@ One rule: of the rungs that are allowed and in time in nineteen cases of twenty,
 All numbers are milliseconds from now. "In time" is the 95th percentile: the budget is one for p95.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,9 +22,6 @@ from voicestack.core.rungs import Forecast, Rung
 
 MARGIN_MS = 10.0
 """So much before the last instant things are done: timers on a busy event loop are late by a few."""
-HOPELESS_RATIO = 2.0
-"""An answer is refused before its time when half of all would take twice as long as it is wanted: a refusal
-is the worst that can be done, and after an outage forecasts are darker than the truth."""
 MIN_LOOK_MS = 2.0
 """Nothing is asked again sooner: whoever waits learns little in less, and timers are not more exact."""
 
@@ -36,8 +34,9 @@ class Choice:
         rung: How it is made. Always one that gives an answer.
         forecast: When it comes so; None if nothing was forecast.
         reason: One of `core.rungs.REASONS`; empty when nothing is given up.
-        say: FILLER: it will not be in time, so something else must be said meanwhile. REFUSAL: it would
-            come long after anybody wants it. None: it is in time, or nobody knows, or it may not be said.
+        say: FILLER: it will not be in time, so something else must be said meanwhile. None: it is in time, or
+            nobody knows, or it may not be said. Nothing is refused on a forecast: who refuses at once never
+            learns that an outage is over.
         in_time: False: no rung that is allowed would be.
         take_in_ms: How long taking it can be put off if the answer may come without; 0: take it now.
     """
@@ -73,7 +72,8 @@ def plan(
     rung = in_time[0] if in_time else _least_late(ways, needs_ms, budget)
     reason = "" if rung is Rung.FULL else "forecast" if remaining_ms > 0 else "late"
     if not in_time:
-        return Choice(rung, ways[rung], reason, _words_for(ways[rung], remaining_ms, budget), in_time=False)
+        say = Rung.FILLER if budget.allows(Rung.FILLER) else None
+        return Choice(rung, ways[rung], reason, say, in_time=False)
     may_do = current is not None and current in ways and ways[current].p50_ms <= remaining_ms
     slack_ms = remaining_ms - ways[rung].p95_ms - MARGIN_MS if may_do and rung is not current else 0.0
     return Choice(rung, ways[rung], reason, take_in_ms=max(0.0, slack_ms))
@@ -85,8 +85,8 @@ def look_again_in_ms(
     """When `plan` should be asked again if the answer is not there by then.
 
     That is just before the first instant at which something can be lost by waiting: the choice may no longer
-    be in time (it has made no progress at all until then), or a worse rung that still is will not be. After
-    an answer that comes too late for anybody has been refused nothing can be lost: infinity.
+    be in time (it has made no progress at all until then), or a worse rung that still is will not be. If
+    none is in time nothing can be lost: infinity. To begin anew all the same made recorded turns later.
 
     Args:
         remaining_ms: As for `plan`.
@@ -94,16 +94,12 @@ def look_again_in_ms(
         budget: As for `plan`.
         choice: What `plan` said.
     """
-    if choice.say is Rung.REFUSAL:
-        return float("inf")
     ways = _ways(forecasts, budget)
     slacks_ms = [remaining_ms - way.p95_ms for rung, way in ways.items() if rung.place >= choice.rung.place]
-    if choice.forecast is not None:
-        slacks_ms.append(_wanted_ms(remaining_ms, budget) - choice.forecast.p50_ms / HOPELESS_RATIO)
     ahead_ms = [
         slack_ms - MARGIN_MS if slack_ms > MARGIN_MS else slack_ms for slack_ms in slacks_ms if slack_ms >= 0
     ]
-    return max(MIN_LOOK_MS, min(ahead_ms)) if ahead_ms else float("inf")
+    return max(MIN_LOOK_MS, min(ahead_ms, default=math.inf))
 
 
 def filler_due_in_ms(
@@ -156,16 +152,3 @@ def _least_late(ways: dict[Rung, Forecast], needs_ms: dict[Rung, float], budget:
     quickest = min(further, key=lambda rung: ways[rung].p50_ms)
     gain_ms = ways[safest].p50_ms - ways[quickest].p50_ms
     return quickest if gain_ms > budget.hysteresis_ratio * budget.turn_ms else safest
-
-
-def _words_for(forecast: Forecast, remaining_ms: float, budget: Budget) -> Rung | None:
-    """What the user is told of an answer that is late."""
-    is_hopeless = forecast.p50_ms > HOPELESS_RATIO * _wanted_ms(remaining_ms, budget)
-    if is_hopeless and budget.allows(Rung.REFUSAL):
-        return Rung.REFUSAL
-    return Rung.FILLER if budget.allows(Rung.FILLER) else None
-
-
-def _wanted_ms(remaining_ms: float, budget: Budget) -> float:
-    """For how long the answer is still wanted."""
-    return remaining_ms + budget.give_up_ms - budget.turn_ms

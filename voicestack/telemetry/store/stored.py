@@ -14,6 +14,9 @@ from voicestack.telemetry.store.database import Database
 from voicestack.telemetry.store.failures import FAULTS, code_of, first_line
 from voicestack.telemetry.turn_filter import Reader, TurnFilter
 
+STREAMED_TURNS = 200
+"""Read at once of many."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +37,13 @@ class StoredTurns:
         with self._reading(reader) as connection:
             rows = connection.execute(queries.newest(reader, wanted, limit, after)).mappings()
             return [record_of(row) for row in rows]
+
+    def each(self, reader: Reader, wanted: TurnFilter, limit: int) -> Iterator[TurnRecord]:
+        """The same one by one: when one is looked at, those before it can be forgotten."""
+        with self._reading(reader) as connection:
+            streamed = connection.execution_options(yield_per=STREAMED_TURNS)
+            for row in streamed.execute(queries.newest(reader, wanted, limit)).mappings():
+                yield record_of(row)
 
     def find(self, reader: Reader, turn_id: str) -> TurnRecord | None:
         """One turn; None also for another tenant's."""

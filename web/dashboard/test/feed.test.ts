@@ -6,8 +6,8 @@ import { backoffMs, Feed, SILENT_MS, type FeedState } from "../src/net/feed";
 import { SseParser, type SseEvent } from "../src/net/sse";
 import { turn } from "./samples";
 
-const STREAM = '\uFEFF: hello\n\nevent: turn\ndata: {"a":\ndata: 1}\n\ndata:no space\r\n\r\nevent: empty\n\nid: 7\rdata: é\r\r';
-const EVENTS = [{ type: "turn", data: '{"a":\n1}' }, { type: "message", data: "no space" }, { type: "message", data: "é" }];
+const STREAM = '\uFEFF: hello\n\nevent: turn\ndata: {"a":\ndata: 1}\n\ndata:no space\r\ndata: more\r\n\r\nevent: empty\n\nid: 7\rdata: é\r\r';
+const EVENTS = [{ type: "turn", data: '{"a":\n1}' }, { type: "message", data: "no space\nmore" }, { type: "message", data: "é" }];
 
 describe("server-sent events", () => {
   it("are read however the stream is cut", () => {

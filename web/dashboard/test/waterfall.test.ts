@@ -49,6 +49,16 @@ describe("the critical path", () => {
     ]);
   });
 
+  it("gives it to that one even where the other ends later", () => {
+    const spans = [
+      { stage: "endpoint", start_ms: 0, end_ms: 600, hidden_ms: 0 },
+      { stage: "asr", start_ms: 600, end_ms: 720, hidden_ms: 0 },
+      { stage: "llm", start_ms: 610, end_ms: 680, hidden_ms: 0 },
+      { stage: "tts", start_ms: 680, end_ms: 750, hidden_ms: 0 },
+    ];
+    expect(pathOf(turn({ spans, response_ms: 750 })).map((one) => one.ms)).toEqual([600, 10, 70, 70]);
+  });
+
   it("is empty without an answer, and one wait without stages", () => {
     expect(pathOf(turn({ response_ms: null }))).toEqual([]);
     expect(pathOf(turn({ spans: [] }))).toEqual([{ stage: "waiting", ms: 700 }]);

@@ -763,6 +763,15 @@ export interface RetentionRatio {
   token_limits?: TokenLimits;
 }
 
+/** What was done about a budget that would have been missed; `at_ms` after the end of speech. `forecast_ms` is what the rung promised then, null where nobody had asked. */
+export interface RungTaken {
+  rung: string;
+  reason: string;
+  at_ms: number;
+  remaining_ms: number;
+  forecast_ms: number | null;
+}
+
 /** A message of the conversation, as it was heard. */
 export interface SaidEarlier {
   id: string;
@@ -890,6 +899,16 @@ export interface SpeechStopped {
   event_id: string;
   audio_end_ms: number;
   item_id: string;
+}
+
+/** Who was asked; `first_ms` is until the first result, null where none came. */
+export interface StageUsed {
+  stage: string;
+  replica: string;
+  region: string;
+  warm: boolean;
+  first_ms: number | null;
+  won: boolean;
 }
 
 /** Why a response did not come to its own end. */
@@ -1030,7 +1049,7 @@ export interface TranscriptionSession {
   audio: InputOnly;
 }
 
-/** Where the time of a turn went. `response_ms` is until the answer left, `heard_after_ms` until it was heard, by the client's word: null where it has not said so in time. */
+/** Where the time of a turn went, and what was done about it. `response_ms` is until the answer left, `heard_after_ms` until it was heard, by the client's word: null where it has not said so in time. `silence_ms` is until anything was heard, an answer or not; `failure` is the code of what broke the turn, empty for nothing. */
 export interface TurnMeasured {
   type: "voicestack.turn.measured";
   event_id: string;
@@ -1041,6 +1060,13 @@ export interface TurnMeasured {
   heard_after_ms: number | null;
   drafted: boolean;
   interrupted: boolean;
+  outcome?: "answered" | "interrupted" | "refused" | "failed" | "silent";
+  verdict?: "met" | "declared" | "missed" | "unmeasured";
+  budget_ms?: number;
+  silence_ms?: number | null;
+  failure?: string;
+  rungs?: RungTaken[];
+  uses?: StageUsed[];
 }
 
 /** What a response cost. */

@@ -1,4 +1,5 @@
 // The head of the page and the way to its views.
+import { useEffect, useRef } from "preact/hooks";
 import { VIEWS, type View } from "../data/place";
 import type { FeedState } from "../net/feed";
 import { useDesk } from "./desk";
@@ -70,8 +71,14 @@ export function Header(props: { theme: Theme; onTheme(theme: Theme): void; onSig
 
 export function Nav() {
   const { place, me } = useDesk();
+  const bar = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a phone the views are a row that is wider than the screen: the one that is shown comes into sight.
+    const current = bar.current?.querySelector<HTMLElement>("[aria-current]");
+    if (current) bar.current!.scrollLeft = current.offsetLeft - (bar.current!.clientWidth - current.offsetWidth) / 2;
+  }, [place.view, me]);
   return (
-    <nav class="views" aria-label="Views">
+    <nav class="views" aria-label="Views" ref={bar}>
       <ul>
         {VIEWS.filter((view) => !FOR_OPERATORS.includes(view) || me?.is_operator !== false).map((view) => (
           <li key={view}>

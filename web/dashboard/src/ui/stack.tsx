@@ -66,7 +66,7 @@ export function Stacks(props: { stacks: NamedStack[]; budgetMs: number | null })
       ))}
       {props.budgetMs !== null && (
         <p class="budget-note" aria-hidden="true">
-          <span style={{ left: width(props.budgetMs) }}>budget {ms(props.budgetMs)}</span>
+          <span class={props.budgetMs > 0.8 * longest ? "to-left" : ""} style={{ left: width(props.budgetMs) }}>budget {ms(props.budgetMs)}</span>
         </p>
       )}
     </div>

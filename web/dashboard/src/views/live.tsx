@@ -53,17 +53,17 @@ function Sessions({ sessions, at }: { sessions: LiveSession[] | null; at: number
       {!!sessions?.length && (
         <Table
           caption="Conversations now"
-          numeric={[4]}
-          head={["Conversation", "From", "Caller", "Agent", "for", "Step taken"]}
+          numeric={[3]}
+          head={["From", "Caller", "Agent", "for", "Step taken", "Conversation"]}
           rows={sessions.slice(0, 100).map((one) => ({
             key: one.session,
             cells: [
-              <code>{one.session}</code>,
               `${one.tenant} · ${one.route}`,
               <Chip tone={one.user === "speaking" ? "good" : "plain"} glyph={one.user === "speaking" ? "●" : "○"}>{USER[one.user] ?? one.user}</Chip>,
               one.reply === null ? "–" : <Chip tone={one.reply === "thinking" ? "warn" : "plain"} glyph={one.reply === "audible" ? "●" : "…"} title={REPLY[one.reply]?.[1]}>{REPLY[one.reply]?.[0] ?? one.reply}</Chip>,
               one.since_ms + waited < 10_000 ? ms(Math.round((one.since_ms + waited) / 100) * 100) : lasting(one.since_ms + waited),
               one.rung ? rungWord(one.rung).name : "–",
+              <code>{one.session}</code>,
             ],
           }))}
         />
