@@ -104,6 +104,10 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
     for one in (*levels, *loads):
         one.of_capacity = one.goodput_per_s / capacity.goodput_per_s
     show(console, [*levels, *loads], capacity)
+    if capacity is levels[-1]:
+        console.print(
+            "[yellow]the highest load was still in time: the capacity may be higher, raise --loads[/]"
+        )
     return 0, {
         "capacity": asdict(capacity),
         "levels": [asdict(one) for one in levels],
