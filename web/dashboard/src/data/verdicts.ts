@@ -26,7 +26,7 @@ export function blame(overview: Overview): string {
   const all = overview.stages.reduce((sum, one) => sum + one.blamed, 0);
   if (!worst || !all) return "No turn was late.";
   const { name } = stageWord(worst.stage);
-  return `“${name}” is what callers waited for longest in ${percent(worst.blamed / all)} of the late turns.`;
+  return `“${name}” went furthest beyond its share of the budget in ${percent(worst.blamed / all)} of the late turns.`;
 }
 
 /** A burn rate in words. 1 is as fast as the objective allows. */

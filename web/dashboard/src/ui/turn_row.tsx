@@ -6,7 +6,7 @@ import { outcomeWord, rungWord, stageWord, verdictWord } from "../data/words";
 import { useDesk } from "./desk";
 import { Chip, Go, verdictTone } from "./parts";
 
-export const COLUMNS = ["When", "Waited", "In time?", "Longest stage", "Steps taken", "Who"] as const;
+export const COLUMNS = ["When", "Waited", "In time?", "Stage to blame", "Steps taken", "Who"] as const;
 
 /** The turn's wait as a bar: its stages, with the budget as a line. */
 export function MiniStack({ turn, longestMs }: { turn: TurnRow; longestMs: number }) {

@@ -65,7 +65,7 @@ function Turn({ turn }: { turn: TurnRow }) {
         <dl class="figures small">
           <Figure label="Heard after" value={ms(turn.heard_after_ms)} explain={turn.heard_after_ms === null ? "The caller’s device did not say." : "At the caller’s ear, by its own word."} />
           <Figure label="Silence" value={ms(turn.silence_ms)} explain="Until anything at all was heard." />
-          <Figure label="Longest stage" value={turn.blamed ? stageWord(turn.blamed).name : "–"} explain={turn.blamed ? stageWord(turn.blamed).what : "No stage was measured."} />
+          <Figure label="Stage to blame" value={turn.blamed ? stageWord(turn.blamed).name : "–"} explain={turn.blamed ? stageWord(turn.blamed).what : "No stage was measured."} />
           <Figure label="Hidden work" value={ms(turn.hidden_ms)} explain={turn.work_ms > 0 ? `${percent(turn.hidden_ms / turn.work_ms)} of the work cost the caller nothing.` : "No work was measured."} />
         </dl>
         <p class="explain origin-line">
