@@ -222,6 +222,26 @@ def test_rungs_that_are_switched_off_are_not_taken() -> None:
     assert spoken(d) == [ANSWER]
 
 
+def test_with_no_rung_to_take_a_turn_may_last_beyond_its_limit() -> None:
+    budget = Budget(rungs=frozenset(), give_up_ms=3_000)
+    d, record = ask(llm=ScriptedLlm([ANSWER], first_token_ms=4_000), budget=budget, policy=NO_DRAFTS)
+    assert rungs(record) == []
+    assert spoken(d) == [ANSWER]
+
+
+def test_sentences_that_are_made_late_are_said_late() -> None:
+    class Slow(ScriptedTts):
+        async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpokenFrame, None]:
+            await asyncio.sleep(2.5)
+            async for frame in super().speak(request):
+                yield frame
+
+    _, record = ask(llm=ScriptedLlm([ANSWER], first_token_ms=6_000), tts=Slow(), policy=NO_DRAFTS)
+    assert rungs(record)[0] == ("filler", "silence")
+    assert record.silence_ms is not None
+    assert 1_500 < record.silence_ms < 2_000
+
+
 def test_a_typed_turn_in_text_is_never_filled() -> None:
     async def script(d: Dialogue) -> None:
         d.peer.send(AddItem(Item(ItemId("typed"), "user", "hello")))

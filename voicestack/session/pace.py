@@ -204,10 +204,10 @@ class Pace:
     def _next_ns(self, now_ns: int, deadline: Deadline, choice: Choice, looks_ms: float) -> int | None:
         waits_ms = [looks_ms, deadline.left_ms(now_ns)]
         if self._budget.allows(Rung.FILLER):
+            filler_ms = self._filler_in_ms(now_ns, choice, deadline.remaining_ms(now_ns))
             # A sentence that is not there yet is asked for again a little later.
-            waits_ms.append(self._filler_in_ms(now_ns, choice, deadline.remaining_ms(now_ns)) or RETRY_MS)
-        wait_ms = min((ms for ms in waits_ms if ms > 0), default=None)
-        return None if wait_ms is None else now_ns + round(wait_ms * 1e6)
+            waits_ms.append(filler_ms if filler_ms > 0 else RETRY_MS)
+        return _after(now_ns, min((ms for ms in waits_ms if ms > 0), default=math.inf))
 
     def _take(self, live: LiveReply, choice: Choice) -> None:
         """Make the reply as it was chosen."""
