@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from voicestack.aio.clock import SystemClock
+from voicestack.core.errors import StageOverloaded
 from voicestack.core.history import Message
 from voicestack.core.ids import SessionId, TurnId
 from voicestack.core.tools import Tool, Toolbox, ToolCall, ToolChoice
@@ -221,7 +222,13 @@ def test_more_sessions_than_it_has_room_for(engine: tuple[str, str]) -> None:
             texts: dict[int, str] = {}
 
             async def converse(n: int) -> None:
-                texts[n] = said(await whole(llm, ask(QUESTION, session=f"s{n}", draft=n % 2 == 1)))
+                draft = n % 2 == 1
+                try:
+                    texts[n] = said(await whole(llm, ask(QUESTION, session=f"s{n}", draft=draft)))
+                except StageOverloaded:  # a draft may be turned away, and nothing else
+                    if not draft:
+                        raise
+                    texts[n] = "Paris, later"
                 llm.release(SessionId(f"s{n}"))
 
             async with asyncio.TaskGroup() as group:
