@@ -179,9 +179,8 @@ def test_a_process_that_hangs_is_replaced(model: Path) -> None:
 def test_windows_of_many_sessions_share_a_pass(model: Path) -> None:
     async def main() -> None:
         async with running(model) as asr:
-            for n_rounds in range(
-                1, 11
-            ):  # a pipe may bring one window at a time, and each be understood at once
+            # A pipe may bring one window at a time, and each be understood at once.
+            for n_rounds in range(1, 101):
                 end(asr, signal.SIGSTOP)  # or the first would be understood before the last is asked about
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(heard(asr, n % len(TALK))) for n in range(12)]
