@@ -90,3 +90,12 @@ class WebServer(uvicorn.Server):
             raise ConfigError(f"server.port {where.port} on {where.host} cannot be used: {why}") from None
         self.servers = [listener]
         self.started = True
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop. What still has something to say to a client that does not read is broken off."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0)  # so that they are closed before the event loop is
