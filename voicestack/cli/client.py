@@ -232,5 +232,10 @@ async def call(
             scope.start(voice, name="microphone")
             await _configured(caller, url)
             yield caller
+    except BaseExceptionGroup as several:  # the same end of the call may be noticed in two places at once
+        ends, others = several.split(NoServer)
+        if ends is None or others is not None:
+            raise
+        raise ends.exceptions[0] from None
     finally:
         await link.close()
