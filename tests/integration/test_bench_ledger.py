@@ -11,9 +11,10 @@ from rich.console import Console
 from voicestack.aio.clock import SystemClock
 from voicestack.cli import bench_ledger
 from voicestack.cli.bench_ledger import N_FRAMES, N_TURNS, Cost, Part, cost_of
-from voicestack.cli.ledger_turns import LookedAt, Turns, Unobserved, bench_metrics, written
+from voicestack.cli.ledger_turns import LookedAt, Turns, bench_metrics, written
 from voicestack.core.marks import Mark
 from voicestack.core.rungs import Rung
+from voicestack.core.watching import Unobserved
 
 
 def test_a_cost_is_what_is_left_without_the_rest() -> None:

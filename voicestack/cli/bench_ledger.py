@@ -20,9 +20,9 @@ from rich.table import Table
 
 from voicestack.aio.clock import Clock, SystemClock
 from voicestack.cli.bench_proc import own_cpu_ns
-from voicestack.cli.ledger_turns import LookedAt, Turns, Unobserved, bench_metrics, written
+from voicestack.cli.ledger_turns import LookedAt, Turns, bench_metrics, written
 from voicestack.core.turn_record import TurnRecord
-from voicestack.core.watching import Observer
+from voicestack.core.watching import Observer, Unobserved
 from voicestack.telemetry.listener import TurnListener
 from voicestack.telemetry.store.writer import Writer
 

@@ -39,34 +39,6 @@ LOOK_EVERY_TURNS = 100
 """Somebody looks at a live dashboard: the ring takes in what has come."""
 
 
-class Unobserved:
-    """Satisfies `watching.Observer`, and keeps nothing."""
-
-    def turn_measured(self, marks: TurnMarks) -> None:
-        """See `watching.Observer`."""
-
-    def turn_recorded(self, record: TurnRecord) -> None:
-        """See `watching.Observer`."""
-
-    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `watching.Observer`."""
-
-    def heard_disbelieved(self) -> None:
-        """See `watching.Observer`."""
-
-    def playout_sent(self, late_ns: int) -> None:
-        """See `watching.Observer`."""
-
-    def barge_in(self, decision_to_flush_ns: int) -> None:
-        """See `watching.Observer`."""
-
-    def draft_ended(self, *, won: bool) -> None:
-        """See `watching.Observer`."""
-
-    def stage_failed(self, stage: str, code: str) -> None:
-        """See `watching.Observer`."""
-
-
 class _NeverLate:
     """Satisfies `pace.Paced`."""
 

@@ -62,3 +62,31 @@ class Observer(Protocol):
     def stage_failed(self, stage: str, code: str) -> None:
         """An engine raised."""
         ...
+
+
+class Unobserved:
+    """Satisfies `Observer`, and keeps nothing: synthetic turns are not the users' figures."""
+
+    def turn_measured(self, marks: TurnMarks) -> None:
+        """See `Observer`."""
+
+    def turn_recorded(self, record: TurnRecord) -> None:
+        """See `Observer`."""
+
+    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
+        """See `Observer`."""
+
+    def heard_disbelieved(self) -> None:
+        """See `Observer`."""
+
+    def playout_sent(self, late_ns: int) -> None:
+        """See `Observer`."""
+
+    def barge_in(self, decision_to_flush_ns: int) -> None:
+        """See `Observer`."""
+
+    def draft_ended(self, *, won: bool) -> None:
+        """See `Observer`."""
+
+    def stage_failed(self, stage: str, code: str) -> None:
+        """See `Observer`."""

@@ -19,7 +19,7 @@ from voicestack.core.ids import own_session
 from voicestack.core.marks import TurnMarks
 from voicestack.core.notes import ReplyEnded, TurnMeasured, UserSaid
 from voicestack.core.settings import SessionSettings
-from voicestack.core.turn_record import TurnRecord
+from voicestack.core.watching import Unobserved
 from voicestack.server.supervised import Supervised
 from voicestack.server.warm_up import NO_WARM_UP, Warmth, warm_up
 from voicestack.session.session import Session
@@ -180,31 +180,3 @@ def question() -> Pcm:
     """The spoken question: int16 mono at EAR_RATE_HZ."""
     with wave.open(str(files("voicestack.server") / QUESTION_FILE)) as file:
         return np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
-
-
-class Unobserved:
-    """Satisfies `ports.Observer`; synthetic turns are not the users' figures."""
-
-    def turn_measured(self, marks: TurnMarks) -> None:
-        """See `ports.Observer`."""
-
-    def turn_recorded(self, record: TurnRecord) -> None:
-        """See `ports.Observer`."""
-
-    def answer_heard(self, turn_id: str, marks: TurnMarks) -> None:
-        """See `ports.Observer`."""
-
-    def heard_disbelieved(self) -> None:
-        """See `ports.Observer`."""
-
-    def playout_sent(self, late_ns: int) -> None:
-        """See `ports.Observer`."""
-
-    def barge_in(self, decision_to_flush_ns: int) -> None:
-        """See `ports.Observer`."""
-
-    def draft_ended(self, *, won: bool) -> None:
-        """See `ports.Observer`."""
-
-    def stage_failed(self, stage: str, code: str) -> None:
-        """See `ports.Observer`."""
