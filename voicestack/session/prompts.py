@@ -49,10 +49,6 @@ class Prompts:
             return self._made[wanted]
         return next((made for one, made in self._made.items() if one.text == text), ())
 
-    def duration_ms(self, text: str, voice: SpeechRequest, rate_hz: int) -> float:
-        """How long the sentence is; 0 if it was never made."""
-        return sum(len(frame.pcm) for frame in self.frames(text, voice)) * 1000 / rate_hz
-
     def _keep(self, wanted: SpeechRequest, frames: Frames) -> None:
         if not any(len(frame.pcm) for frame in frames):
             return

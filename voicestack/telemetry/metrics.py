@@ -84,7 +84,6 @@ class Metrics:
         llm: What requests to the language model took.
         engines: What the engines say of themselves, and how they started.
         turns: Budgets, rungs, objectives.
-        on_turn: Is called with every turn that is over. Must not wait.
         listeners: Who else is told of turns. Must not wait.
         exports: What else is exported, asked at every scrape.
         queues: What waits in front of the stages.
@@ -110,7 +109,6 @@ class Metrics:
         self.llm = LlmReadings()
         self.engines = EngineReadings()
         self.turns = TurnReadings(tenants)
-        self.on_turn: list[Callable[[TurnRecord], None]] = []
         self.exports: list[Callable[[], Iterator[Metric]]] = []
         self.queues = QueueReadings()
         self._n_sessions = 0
@@ -136,8 +134,6 @@ class Metrics:
     def turn_recorded(self, record: TurnRecord) -> None:
         """See `ports.Observer`."""
         self.turns.recorded(record)
-        for tell in self.on_turn:
-            tell(record)
         for listener in self.listeners:
             listener.turn_recorded(record)
 
