@@ -11,12 +11,16 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from voicestack.aio.clock import SystemClock
+from voicestack.config.load import load
 from voicestack.core.answers import Cold, LlmAnswer
 from voicestack.core.errors import StageTimeout
 from voicestack.core.ids import SessionId
 from voicestack.core.marks import STAGES, Mark, TurnMarks
 from voicestack.core.notes import Usage
 from voicestack.core.watching import Observer
+from voicestack.server.assembly import assemble
+from voicestack.server.keep_warm import watch_engines
 from voicestack.telemetry.logs import LogFormat, LogLevel, logged_as, set_up_logs
 from voicestack.telemetry.metrics import ChildReadings, Metrics
 
@@ -197,6 +201,15 @@ def test_whatever_an_engine_counts_or_reads_off_itself_is_exported() -> None:
     assert samples['voicestack_engine_counts_total{engine="tts",figure="cache_hits"}'] == 5
     assert samples['voicestack_engine_figure{engine="tts",figure="cache_used_ratio"}'] == 0.25
     assert samples['voicestack_start_phase_seconds{phase="weights",process="vllm"}'] == 2.5
+
+
+def test_how_long_the_stages_are_expected_to_take_is_exported() -> None:
+    assembly = assemble(load("scripted", env={}, sets=[]).config, SystemClock())
+    assert assembly.engines.forecaster is not None
+    assembly.engines.forecaster.observe("llm", "", 40.0)
+    metrics = new_metrics()
+    watch_engines(metrics, assembly.local, None)
+    assert read(metrics)['voicestack_engine_figure{engine="forecast",figure="llm_p50_ms"}'] == 40
 
 
 def test_the_number_of_series_does_not_grow() -> None:

@@ -76,7 +76,9 @@ def assemble(config: Config, clock: Clock) -> Assembly:
         *(*asr_runs, *llm_runs, *tts_runs),
         *(*fleet.supervised, *rungs.supervised, *voice_runs),
     )
-    return Assembly(engines, Engines(vad, asr, llm, tts), fleet, rungs, supervised, close)
+    return Assembly(
+        engines, Engines(vad, asr, llm, tts, forecaster=forecaster), fleet, rungs, supervised, close
+    )
 
 
 def tuning_of(config: Config) -> Tuning:
